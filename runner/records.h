@@ -1,0 +1,161 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "schema/base/error.h"
+#include "schema/base/time.h"
+#include "schema/claim.h"
+#include "schema/ids.h"
+#include "schema/run_state.h"
+#include "schema/vm_spec.h"
+
+/// The rows of the engine's store. Each is whole: a change is an upsert of the full row by its key.
+namespace vms::runner {
+
+enum class HaPolicy { Off, Restart };
+
+/// When VMs of a later tier may follow.
+struct Gate {
+  enum class Kind { Running, GuestAgent, Delay };
+  Kind kind = Kind::Running;
+  Duration delay{};
+  bool operator==(const Gate&) const = default;
+};
+
+/// A managed VM. Key: `spec.id`. Undefining clears `defined` and keeps the row, because epochs never
+/// restart (S10).
+struct VmRecord {
+  VmSpec spec;
+  std::string xml;
+  int priority = 50; ///< 0-100, higher first.
+  HaPolicy ha = HaPolicy::Off;
+  int tier = 5; ///< 0-9.
+  std::vector<std::string> after; ///< Names of VMs.
+  Gate gate;
+  std::map<std::string, std::string> labels;
+  Epoch epoch; ///< Of the last attempt.
+  bool defined = true;
+  WallTime defined_at, updated_at;
+};
+
+/// How a VM is to be run; two commands for one VM coalesce only when these are compatible (S22).
+struct RunOptions {
+  std::optional<HostId> host;
+  std::vector<HostId> avoid;
+  bool paused = false;
+  std::optional<WallTime> deadline; ///< For being sent; afterwards it has no effect.
+};
+
+/// What a client asked. Key: `id`.
+struct RequestRecord {
+  RequestId id;
+  std::string principal;
+  std::string idempotency_key; ///< Unique with `principal`; empty: none was given.
+  std::string body_hash;       ///< SHA-256 of the canonical body (S23).
+  int priority = 50;
+  RunOptions options;
+  std::uint32_t total = 0;
+  bool cancelled = false; ///< The requester's wish.
+  WallTime created_at;
+  std::optional<WallTime> finished_at;
+};
+
+/// One VM of one request. Key: (request, position). Several requests may share a run (S22).
+struct ItemRecord {
+  RequestId request;
+  std::uint32_t position = 0;
+  VmId vm;
+  RunId run;
+  bool cancelled = false;
+};
+
+/// Our record for one VM up to one outcome. Key: `id`.
+struct RunRecord {
+  RunId id;
+  RequestId request; ///< That created it.
+  VmId vm;
+  std::string vm_name;
+  RunState state = RunState::Queued;
+  RunReason reason = RunReason::User;
+  std::string requester;
+  int priority = 50;
+  RunOptions options;
+  WallTime requested_at;
+  std::optional<WallTime> finished_at;
+  std::uint32_t tries = 0; ///< Counted against the limit of hosts.
+  std::uint32_t soon_tries = 0; ///< Uncounted retries in a row; they widen the back-off.
+  std::vector<HostId> failed_hosts; ///< Avoided while another host fits.
+  Duration backoff{}; ///< Remaining when the row was written (S25); 0: may go now.
+  std::string held_reason; ///< Which event or person it waits for.
+  bool cancel_wished = false;
+  std::optional<AttemptId> attempt; ///< The open or the successful one.
+  std::optional<ErrorClass> error_class;
+  std::string error;
+};
+
+/// One try on one host; also the history row, so it repeats what a reader needs. Key: `ref.attempt`.
+struct AttemptRecord {
+  AttemptRef ref;
+  RunId run;
+  RequestId request;
+  std::string vm_name;
+  HostId host;
+  std::string boot_id; ///< The host's boot when it was placed.
+  Term term;
+  std::optional<BatchId> batch;
+  RunReason reason = RunReason::User;
+  std::string requester;
+  int priority = 50;
+  std::uint64_t memory = 0;
+  std::uint32_t vcpus = 0;
+  bool paused = false;
+  AttemptState state = AttemptState::Placed;
+  WallTime requested_at, placed_at;
+  std::optional<WallTime> sent_at, accepted_at, staged_at, build_started_at, built_at, running_at,
+      ready_at, ended_at, stopped_at;
+  std::optional<ErrorClass> error_class;
+  std::string error;
+  std::optional<Proof> proof;
+  std::string stop_reason;
+  bool cancel_wished = false; ///< Durable wish that the agent answers (S22).
+  /// Durable wish to stop what runs.
+  enum class StopWish { None, Shutdown, ForceOff };
+  StopWish stop_wished = StopWish::None;
+  std::string stop_requester;
+};
+
+/// A host that has ever said hello. Key: `id`.
+struct HostRecord {
+  HostId id;
+  std::string hardware_uuid;              ///< Enrolled at the first hello (S3).
+  std::string boot_id;                    ///< Of the newest accepted hello.
+  std::vector<std::string> retired_boots; ///< Never accepted again (S3).
+  std::string hypervisor_uri, hypervisor_host_uuid;
+  std::uint32_t cpus = 0;
+  std::uint64_t memory = 0;
+  std::string agent_version;
+  bool draining = false;
+  bool confirmed = true; ///< False after a restore until an operator confirmed it (S8).
+  std::string alarm;     ///< What a person must look at; empty: nothing.
+  WallTime first_seen, last_seen;
+};
+
+/// An API token. Key: `id`. Only the hash of the secret is kept.
+struct TokenRecord {
+  std::string id;
+  std::string hash; ///< SHA-256, hexadecimal.
+  std::string role; ///< viewer, operator, admin
+  std::string name;
+  WallTime created_at;
+  std::optional<WallTime> expires_at, revoked_at;
+};
+
+using Change = std::variant<VmRecord, RequestRecord, ItemRecord, RunRecord, AttemptRecord,
+                            HostRecord, TokenRecord>;
+
+}  // namespace vms::runner

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runner/records.h"
+#include "schema/base/error.h"
+#include "schema/ids.h"
+
+namespace vms::runner {
+
+namespace asio = boost::asio;
+
+/// Identity and progress of a store (S8).
+struct Marks {
+  StoreId store_id;
+  Term term;           ///< Of this engine start, already durable.
+  CommitNumber commit; ///< Highest durable transaction.
+  bool restored = false; ///< Nothing may start until an operator has confirmed the hosts (S8).
+};
+
+/// What an engine needs in memory to go on.
+struct Snapshot {
+  Marks marks;
+  std::vector<VmRecord> vms; ///< Undefined ones too, for their epochs.
+  std::vector<RequestRecord> requests; ///< Unfinished, and finished ones of the last day.
+  std::vector<ItemRecord> items;       ///< Of those requests.
+  std::vector<RunRecord> runs;         ///< Of those items.
+  std::vector<AttemptRecord> attempts; ///< Not final, and the newest final ones per host.
+  std::vector<HostRecord> hosts;
+  std::vector<TokenRecord> tokens;
+};
+
+struct HistoryQuery {
+  std::optional<HostId> host;
+  std::optional<VmId> vm;
+  std::optional<std::string> vm_name;
+  std::optional<RequestId> request;
+  std::optional<WallTime> since, until; ///< requested_at in [since, until).
+  std::optional<std::string> outcome;   ///< succeeded, failed, cancelled
+  std::optional<RunReason> reason;
+  std::size_t limit = 100;
+  std::string cursor; ///< Opaque, from a page before; empty: from the newest.
+};
+
+struct HistoryPage {
+  std::vector<AttemptRecord> attempts; ///< Newest first by requested_at, then attempt id.
+  std::string next_cursor; ///< Empty: no more.
+};
+
+struct PhaseStats {
+  std::string phase; ///< queue, place, send, accept, stage, build, launch, total
+  std::uint64_t count = 0;
+  double p50_ms = 0, p95_ms = 0, p99_ms = 0;
+};
+
+struct HistoryStats {
+  std::uint64_t count = 0;
+  std::uint64_t succeeded = 0, failed = 0, cancelled = 0;
+  std::vector<PhaseStats> phases;
+};
+
+/// What of an attempt's life `outcome` calls it: succeeded once it has run, else failed or
+/// cancelled; empty while open and not running.
+std::string_view outcomeOf(const AttemptRecord& attempt) noexcept;
+
+/// The engine's durable memory. Owned by the composition root; used on the engine's executor; all
+/// blocking work happens on the store's own threads.
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  /// What is durable. Called once, before anything else. Blocking.
+  virtual Result<Snapshot> load() = 0;
+
+  /// All changes or none, in one transaction that is durable (full sync) once this succeeds; the
+  /// number of that transaction. One call at a time. Checks every state transition against the
+  /// tables in run_state.h. StoreFull: rolled back even though the reserve was used.
+  /// Any other write error ends the process inside: the restart recovers (S13).
+  virtual asio::awaitable<Result<CommitNumber>> commit(std::vector<Change> changes) = 0;
+
+  /// False when the disk is so full that only results of what is under way may still be written;
+  /// new work must be refused (StoreFull).
+  virtual bool hasRoom() const = 0;
+
+  /// Queries see durable state only, run apart from commits and never delay them.
+  virtual asio::awaitable<Result<HistoryPage>> history(HistoryQuery query) = 0;
+  virtual asio::awaitable<Result<HistoryStats>> historyStats(HistoryQuery query) = 0;
+};
+
+}  // namespace vms::runner
