@@ -13,7 +13,7 @@ namespace asio = boost::asio;
 /// Who is at the other end, as proven by its certificate.
 struct PeerIdentity {
   std::string common_name;
-  std::string address; ///< For logs only.
+  std::string address;  ///< For logs only.
 };
 
 /// One ordered, reliable, bidirectional stream of whole messages that may be cut at any moment.
