@@ -1,0 +1,198 @@
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runner/records.h"
+#include "runner/store.h"
+
+/// What the engine does for its clients, apart from how they reach it. The HTTP API is one caller.
+namespace vms::runner {
+
+namespace asio = boost::asio;
+
+/// Who asks, as authenticated.
+struct Principal {
+  std::string name; ///< The token's id; idempotency keys and audit belong to it.
+  std::string role; ///< viewer, operator, admin
+};
+
+/// One or many VMs. Exactly one of the three is set; `all` and `selector` are expanded by the engine
+/// at the moment of acceptance.
+struct VmSelection {
+  std::vector<std::string> vms; ///< Names or ids.
+  std::map<std::string, std::string> selector; ///< Labels that must all match.
+  bool all = false;
+};
+
+struct DefineVms {
+  std::string xml; ///< One `<domain>` or many in `<domains>`.
+  std::optional<int> priority;
+  std::optional<HaPolicy> ha;
+  std::optional<int> tier;
+  std::optional<std::vector<std::string>> after;
+  std::optional<Gate> gate;
+  std::optional<std::map<std::string, std::string>> labels;
+};
+
+/// Absent members stay as they are.
+struct VmSettings {
+  std::optional<int> priority;
+  std::optional<HaPolicy> ha;
+  std::optional<int> tier;
+  std::optional<std::vector<std::string>> after;
+  std::optional<Gate> gate;
+  std::optional<std::map<std::string, std::string>> labels; ///< An empty value removes a label.
+};
+
+struct VmView {
+  VmRecord vm;
+  /// stopped, queued, held, placed, sent, staged, building, running, ready, unknown
+  std::string state;
+  std::string state_reason; ///< Why it is held or unknown; empty otherwise.
+  std::optional<AttemptRecord> attempt; ///< The open one.
+};
+
+struct VmPage {
+  std::vector<VmView> vms; ///< By name.
+  std::string next_cursor;
+};
+
+struct StartRequest {
+  VmSelection selection;
+  std::optional<HostId> host;
+  std::vector<HostId> avoid;
+  std::optional<int> priority; ///< Default: each VM's own.
+  bool paused = false;
+  std::optional<Duration> deadline;
+  std::string idempotency_key; ///< Empty: none. At most 255 printable ASCII characters.
+  std::string body_hash;       ///< Of what the key must go with.
+};
+
+/// Counts partition `total` by the run's state or its open attempt's.
+struct RequestView {
+  RequestRecord request;
+  std::string state; ///< active, succeeded, failed, cancelled (cancelled: nothing failed)
+  std::uint32_t queued = 0, placed = 0, sent = 0, staged = 0, building = 0, running = 0, ready = 0,
+                failed = 0, held = 0, unknown = 0, cancelled = 0;
+  std::uint32_t batches = 0; ///< Bulk create messages that carried its runs.
+  std::optional<Duration> eta;
+  struct Failure {
+    std::string vm_name, host, error_class, error;
+  };
+  std::vector<Failure> failures; ///< First 100, failed and held, by position.
+};
+
+struct RequestPage {
+  std::vector<RequestView> requests; ///< Newest first.
+  std::string next_cursor;
+};
+
+/// Where a request would go now; nothing is reserved.
+struct DryRunItem {
+  std::string vm_name;
+  std::optional<HostId> host;
+  std::string why_not; ///< When there is no host.
+};
+
+struct StopVms {
+  VmSelection selection;
+  bool force = false;
+};
+struct StopItem {
+  VmId vm;
+  std::string vm_name;
+  std::string state; ///< stopping, stopped, cancelled, refused
+  std::string error_class, error;
+};
+
+struct HostView {
+  HostRecord host;
+  /// ready, recovering, not_ready, draining, quarantined, unconfirmed, disconnected
+  std::string state;
+  std::string state_reason;
+  std::optional<WallTime> lease_until;
+  std::uint64_t memory_free = 0, reserved_memory = 0;
+  std::uint32_t running = 0, staged = 0, lane_width = 0, lane_busy = 0, queue_depth = 0;
+  double starts_per_s = 0; ///< Over the last minute.
+  std::uint32_t failures_recent = 0; ///< Over the last ten minutes.
+  std::vector<std::string> foreign_domains;
+};
+
+struct StagingItem {
+  AttemptRef ref;
+  std::string vm_name;
+  AttemptState state;
+  WallTime since;
+};
+
+/// One change that a client can watch. `generation` changes with every engine start; within one,
+/// `commit` never goes back (S26).
+struct RequestEvent {
+  std::uint64_t generation = 0;
+  CommitNumber commit;
+  RequestView view;
+};
+
+/// Progress of one request: a snapshot first, then the newest state after each change; a reader that
+/// lags skips intermediate states and never holds anything up.
+class RequestWatch {
+ public:
+  virtual ~RequestWatch() = default;
+  /// The next change; NotFound when the request is forgotten. After a finished view, Unavailable.
+  virtual asio::awaitable<Result<RequestEvent>> next() = 0;
+};
+
+/// All on the engine's executor. Answers are released only once the state that they reveal is
+/// durable (S13). Errors: Invalid, NotFound, Busy, KeyReused, RateLimited, StoreFull, TooLarge.
+class Service {
+ public:
+  virtual ~Service() = default;
+
+  /// All or none. Defining the same name and UUID again updates the VM; a name or a UUID that is
+  /// taken by another VM is Busy. In the order of the document.
+  virtual asio::awaitable<Result<std::vector<VmView>>> defineVms(Principal who, DefineVms what) = 0;
+  virtual asio::awaitable<Result<VmPage>> listVms(VmSelection which, std::size_t limit,
+                                                  std::string cursor) = 0;
+  virtual asio::awaitable<Result<VmView>> showVm(std::string name_or_id) = 0;
+  virtual asio::awaitable<Result<VmView>> setVm(Principal who, std::string name_or_id,
+                                                VmSettings settings) = 0;
+  /// Busy while an attempt is open or unknown (S10).
+  virtual asio::awaitable<Result<void>> undefineVm(Principal who, std::string name_or_id) = 0;
+
+  /// One bulk request: durable with all its runs, or refused whole.
+  virtual asio::awaitable<Result<RequestView>> createRequest(Principal who, StartRequest what) = 0;
+  virtual asio::awaitable<Result<std::vector<DryRunItem>>> dryRun(StartRequest what) = 0;
+  virtual asio::awaitable<Result<RequestView>> showRequest(RequestId id) = 0;
+  virtual asio::awaitable<Result<RequestPage>> listRequests(std::size_t limit,
+                                                            std::string cursor) = 0;
+  virtual asio::awaitable<Result<RequestView>> cancelRequest(Principal who, RequestId id) = 0;
+  virtual asio::awaitable<Result<std::unique_ptr<RequestWatch>>> watchRequest(RequestId id) = 0;
+
+  virtual asio::awaitable<Result<std::vector<StopItem>>> stopVms(Principal who, StopVms what) = 0;
+
+  virtual asio::awaitable<Result<std::vector<HostView>>> listHosts() = 0;
+  virtual asio::awaitable<Result<HostView>> showHost(HostId host) = 0;
+  virtual asio::awaitable<Result<std::vector<StagingItem>>> staging(HostId host) = 0;
+  virtual asio::awaitable<Result<HostView>> setDraining(Principal who, HostId host, bool on) = 0;
+  /// Forgets an alarm or a quarantine after a person looked; after a restore, confirms the host (S8).
+  virtual asio::awaitable<Result<HostView>> confirmHost(Principal who, HostId host) = 0;
+
+  virtual asio::awaitable<Result<HistoryPage>> history(HistoryQuery query) = 0;
+  virtual asio::awaitable<Result<HistoryStats>> historyStats(HistoryQuery query) = 0;
+
+  /// Nothing keeps the engine from starting VMs: store loaded, not full, not waiting after a restore.
+  virtual Result<void> readiness() const = 0;
+
+  /// Tokens by the hash of their secret; for authentication.
+  virtual std::optional<TokenRecord> findToken(const std::string& hash) const = 0;
+  virtual asio::awaitable<Result<void>> putToken(Principal who, TokenRecord token) = 0;
+  virtual std::vector<TokenRecord> listTokens() const = 0;
+};
+
+}  // namespace vms::runner
