@@ -47,8 +47,15 @@ LAUNCH = """hostname "$1"; shift
 while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 1; shift 2; done
 exec libvirtd -p /run/libvirt/libvirtd.pid"""
 
-QEMU_CONF = """# qemuProcess as root without privileges to drop: see docs of quickstart.
-user = "root"
+# libvirtd refuses to start without this user and group, whatever qemu.conf says. Only
+# libvirt-daemon-system creates them, so the daemon is shown files that have them.
+LIBVIRT_USER = "libvirt-qemu"
+ACCOUNTS = {
+    "passwd": f"{LIBVIRT_USER}:x:64055:64055::/nonexistent:/usr/sbin/nologin",
+    "group": f"{LIBVIRT_USER}:x:64055:",
+}
+
+QEMU_CONF = """user = "root"
 group = "root"
 stdio_handler = "file"
 security_driver = "none"
@@ -57,7 +64,7 @@ remember_owner = 0
 namespaces = []
 cgroup_controllers = []
 seccomp_sandbox = 0
-hugetlbfs_mount = ""
+hugetlbfs_mount = []
 capability_filters = [ "cpu-unavailable-features" ]
 migration_port_min = {port_min}
 migration_port_max = {port_max}
@@ -201,6 +208,12 @@ class LibvirtHost:
         )
         daemon.write_atomically(os.path.join(etc, "libvirtd.conf"),
                                 LIBVIRTD_CONF.format(host_uuid=host_uuid))
+        for name, account in ACCOUNTS.items():
+            with open(f"/etc/{name}", encoding="utf-8", errors="surrogateescape") as file:
+                lines = file.read().splitlines()
+            if not any(line.startswith(f"{LIBVIRT_USER}:") for line in lines):
+                lines.append(account)
+            daemon.write_atomically(os.path.join(self.private, name), "\n".join(lines) + "\n")
         if self.socket_folder() == self.link:
             self._make_link()
         daemon.write_atomically(os.path.join(self.directory, "libvirt-uri"), self.uri + "\n")
@@ -218,6 +231,8 @@ class LibvirtHost:
         mounts = []
         for folder, target in PRIVATE_FOLDERS.items():
             mounts += [os.path.join(self.private, folder), target]
+        for name in ACCOUNTS:
+            mounts += [os.path.join(self.private, name), f"/etc/{name}"]
         command = ["unshare", "-m", "-u", "--propagation", "private", "bash", "-c", LAUNCH,
                    "libvirtd", self.name, *mounts, "--"]
         try:
