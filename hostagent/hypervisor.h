@@ -104,6 +104,10 @@ class Hypervisor {
   /// Whether a call of ours that was lost may still take effect: true until the hypervisor daemon
   /// that took it has ended, or is known to hold no queued work of ours (S2).
   virtual bool mayHoldLostCall(AttemptRef ref) const = 0;
+  /// A create of `ref` may have been sent by an earlier life of this agent, whose end lost the answer.
+  /// `recover` says so for every claim it finds in phase Building; from then on mayHoldLostCall(ref)
+  /// holds until the daemon that runs now has ended or is known to hold nothing of it. Idempotent.
+  virtual void noteLostCall(AttemptRef ref) = 0;
 
   /// Lets the guest execute; the only operation that does. Checks that the domain carries `ref`
   /// (Superseded otherwise). Succeeds without effect if it runs already. NotFound: absent.
