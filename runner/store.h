@@ -27,7 +27,7 @@ struct Snapshot {
   std::vector<VmRecord> vms; ///< Undefined ones too, for their epochs.
   std::vector<RequestRecord> requests; ///< Unfinished, and finished ones of the last day.
   std::vector<ItemRecord> items;       ///< Of those requests.
-  std::vector<RunRecord> runs;         ///< Of those items.
+  std::vector<RunRecord> runs;         ///< Of those items, and every other one that is not final.
   std::vector<AttemptRecord> attempts; ///< Not final, and the newest final ones per host.
   std::vector<HostRecord> hosts;
   std::vector<TokenRecord> tokens;
@@ -51,9 +51,11 @@ struct HistoryPage {
 };
 
 struct PhaseStats {
-  std::string phase; ///< queue, place, send, accept, stage, build, launch, total
+  /// queue: requested to placed; send: placed to sent; accept: sent to accepted; stage: accepted to
+  /// staged; build: build started to built; launch: built to running; total: requested to running.
+  std::string phase;
   std::uint64_t count = 0;
-  double p50_ms = 0, p95_ms = 0, p99_ms = 0;
+  double p50_ms = 0, p95_ms = 0, p99_ms = 0; ///< Exact (nearest rank).
 };
 
 struct HistoryStats {
@@ -80,6 +82,15 @@ class Store {
   /// tables in run_state.h. StoreFull: rolled back even though the reserve was used.
   /// Any other write error ends the process inside: the restart recovers (S13).
   virtual asio::awaitable<Result<CommitNumber>> commit(std::vector<Change> changes) = 0;
+
+  /// Makes `Marks::restored` durable, in a transaction of its own: true when a host knows more than
+  /// this store, false once an operator has confirmed the hosts (S8). StoreFull as for commit().
+  virtual asio::awaitable<Result<void>> setRestored(bool restored) = 0;
+
+  /// Resumes the counters above what a host has seen of this store or of another one (S8): the term
+  /// grows above `seen_term` unless it is already, the commit number above `seen_commit`. The new
+  /// marks, durable; the engine leads under the new term from then on. StoreFull as for commit().
+  virtual asio::awaitable<Result<Marks>> raiseMarks(Term seen_term, CommitNumber seen_commit) = 0;
 
   /// False when the disk is so full that only results of what is under way may still be written;
   /// new work must be refused (StoreFull).
