@@ -51,25 +51,17 @@ std::string join(const std::vector<std::string>& words, std::string_view separat
   return fmt::format("{}", fmt::join(words, separator));
 }
 
-/// Single edits that turn `a` into `b`, for "did you mean".
-std::size_t editDistance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t changed = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({changed, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row.back();
-}
-
 }  // namespace
 
 /// Shared by the reader of the file and the readers of its lists of tables.
 struct TomlConfig::Document {
+  /// One table of a [[list]] that has a reader; the file itself is the first.
+  struct ListedTable {
+    const toml::table* table;
+    std::string prefix;
+    std::string doc_prefix;
+  };
+
   std::string name;
   std::filesystem::path folder;
   toml::table root;
@@ -77,6 +69,7 @@ struct TomlConfig::Document {
   std::set<const toml::node*> read;
   std::set<Problem> problems;
   std::vector<ConfigKey> keys;
+  std::vector<ListedTable> listed;
 
   void complain(std::size_t line, std::string_view key, std::string_view what) {
     problems.insert({line, fmt::format("{}:{}: key '{}': {}", name, line, key, what)});
@@ -89,28 +82,17 @@ struct TomlConfig::Document {
     keys.push_back(std::move(key));
   }
 
-  std::string nearestKey(const std::string& key) const {
-    std::string best;
-    std::size_t best_distance = 1 + key.size() / 3;
-    for (const ConfigKey& known : keys) {
-      const std::size_t distance = editDistance(key, known.key);
-      if (distance >= best_distance) continue;
-      best_distance = distance;
-      best = known.key;
-    }
-    return best;
-  }
-
-  void refuseUnread(const toml::table& table, const std::string& prefix) {
+  void refuseUnread(const ListedTable& within, const toml::table& table,
+                    const std::string& parents) {
     for (const auto& [name_part, node] : table) {
-      const std::string key = prefix + std::string(name_part.str());
+      const std::string key = parents + std::string(name_part.str());
       if (read.contains(&node)) continue;
       if (const toml::table* inner = node.as_table(); inner != nullptr && !inner->empty()) {
-        refuseUnread(*inner, key + ".");
+        refuseUnread(within, *inner, key + ".");
         continue;
       }
-      const std::string nearest = nearestKey(key);
-      complain(lineOf(node), key,
+      const std::string nearest = nearestKey(keys, within.doc_prefix + key);
+      complain(lineOf(node), within.prefix + key,
                nearest.empty() ? "unknown key; remove it or see the configuration reference"
                                : fmt::format("unknown key; did you mean '{}'?", nearest));
     }
@@ -211,6 +193,7 @@ Result<TomlConfig> TomlConfig::parse(std::string_view text, std::string_view nam
                  fmt::format("{}:{}:{}: not valid TOML: {}", name, error.source().begin.line,
                              error.source().begin.column, error.description()));
   }
+  document->listed.push_back({&document->root, "", ""});
   auto section = std::make_unique<Section>();
   section->table = &document->root;
   section->document = std::move(document);
@@ -362,6 +345,7 @@ std::vector<TomlConfig> TomlConfig::readTables(std::string_view key, std::size_t
     section->table = &table;
     section->prefix = fmt::format("{}{}[{}].", section_->prefix, key, index);
     section->doc_prefix = fmt::format("{}{}[].", section_->doc_prefix, key);
+    section->document->listed.push_back({&table, section->prefix, section->doc_prefix});
     return TomlConfig(std::move(section));
   };
   std::vector<TomlConfig> readers;
@@ -393,7 +377,7 @@ void TomlConfig::fail(std::string_view key, std::string_view what) {
 
 Result<void> TomlConfig::finish() {
   Document& document = *section_->document;
-  document.refuseUnread(document.root, "");
+  for (const auto& listed : document.listed) document.refuseUnread(listed, *listed.table, "");
   const std::vector<std::string> all = errors();
   if (all.empty()) return {};
   std::string message = all.front();
@@ -408,15 +392,5 @@ std::vector<std::string> TomlConfig::errors() const {
 }
 
 const std::vector<ConfigKey>& TomlConfig::keys() const { return section_->document->keys; }
-
-std::string toMarkdown(const std::vector<ConfigKey>& keys) {
-  std::string text = "| key | type | default | allowed | meaning |\n|---|---|---|---|---|\n";
-  for (const ConfigKey& key : keys) {
-    text += fmt::format("| `{}` | {} | {} | {} | {} |\n", key.key, key.type,
-                        key.default_value.empty() ? "" : "`" + key.default_value + "`", key.range,
-                        key.text);
-  }
-  return text;
-}
 
 }  // namespace vms

@@ -8,19 +8,11 @@
 #include <string_view>
 #include <vector>
 
+#include "schema/base/config_key.h"
 #include "schema/base/error.h"
 #include "schema/base/time.h"
 
 namespace vms {
-
-/// What the reference documentation says about one key.
-struct ConfigKey {
-  std::string key;            ///< "section.name"; "list[].name" inside a list of tables.
-  std::string type;           ///< integer, number, boolean, string, path, duration, size, ...
-  std::string default_value;  ///< As written in TOML; empty when the key is required.
-  std::string range;          ///< What is allowed, in words; empty when everything is.
-  std::string text;
-};
 
 /// Reads one TOML file key by key, strictly.
 ///
@@ -93,8 +85,5 @@ class TomlConfig {
 
   std::unique_ptr<Section> section_;
 };
-
-/// A Markdown table of `keys`, one row each.
-std::string toMarkdown(const std::vector<ConfigKey>& keys);
 
 }  // namespace vms

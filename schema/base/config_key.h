@@ -1,0 +1,24 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace vms {
+
+/// What the reference documentation says about one key of a configuration file.
+struct ConfigKey {
+  std::string key;            ///< "section.name"; "list[].name" inside a list of tables.
+  std::string type;           ///< integer, number, boolean, string, path, duration, size, ...
+  std::string default_value;  ///< As written in TOML; empty when the key is required.
+  std::string range;          ///< What is allowed, in words; empty when everything is.
+  std::string text;
+};
+
+/// A Markdown table of `keys`, one row each.
+std::string toMarkdown(const std::vector<ConfigKey>& keys);
+
+/// The known key that a misspelt one most likely meant; empty when none is near.
+std::string nearestKey(const std::vector<ConfigKey>& keys, std::string_view key);
+
+}  // namespace vms
