@@ -31,7 +31,7 @@ def with_argument(program, argument):
     found = []
     for pid in each_pid():
         words = arguments(pid)
-        if words and os.path.basename(words[0]) == program and argument in words[1:]:
+        if program in map(os.path.basename, words[:2]) and argument in words[1:]:
             found.append(pid)
     return [pid for pid in found if is_alive(pid)]
 
@@ -68,3 +68,14 @@ def end(pids, timeout_s=10.0):
     left = wait_gone(pids, timeout_s)
     send(left, signal.SIGKILL)
     return wait_gone(left, 5.0)
+
+
+def keepers(folder):
+    """The keepers (daemon.py) of daemons whose log lies in the folder."""
+    found = []
+    for pid in each_pid():
+        words = arguments(pid)
+        if any(os.path.basename(word) == "daemon.py" for word in words[:3]) and any(
+                word.startswith(folder + os.sep) for word in words):
+            found.append(pid)
+    return found

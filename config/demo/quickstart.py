@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""What `./quickstart` does once the packages are there. Options are checked by the caller."""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+
+import build
+import cluster as clusters
+import control
+import demo
+import guests
+import killable
+import libvirt_host
+
+EXPECTED = (build.BuildError, clusters.ClusterError, control.ControlError, demo.DemoError,
+            libvirt_host.HostError)
+BEGAN = time.monotonic()
+
+
+def parse():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repository", required=True)
+    parser.add_argument("--vms", type=int, default=24)
+    parser.add_argument("--hosts", type=int, default=2)
+    parser.add_argument("--once", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--keep")
+    parser.add_argument("--detach", action="store_true")
+    parser.add_argument("--with-failure", action="store_true")
+    parser.add_argument("--linux", action="store_true")
+    parser.add_argument("--stop")
+    parser.add_argument("--restart-engine")
+    parser.add_argument("--restart-agent", nargs=2)
+    return parser.parse_args()
+
+
+class Quickstart:
+    def __init__(self, options):
+        self.options = options
+        # With --json only the object goes to stdout.
+        self.out = sys.stderr if options.json else sys.stdout
+
+    def say(self, text):
+        print(f"[{time.monotonic() - BEGAN:6.1f} s] {text}", file=self.out, flush=True)
+
+    def run(self):
+        """The whole demonstration; returns the exit status. Leaves nothing but by request."""
+        options = self.options
+        folder = options.keep or tempfile.mkdtemp(prefix="vmsrunner-")
+        os.makedirs(folder, exist_ok=True)
+        cluster = clusters.Cluster(folder, self.say)
+        leave = False
+        try:
+            programs = build.programs_folder(options.repository, self.say)
+            memory = guests.LINUX_MEMORY_MIB if options.linux else guests.ROM_MEMORY_MIB
+            settings = demo.host_settings(options.vms, options.hosts, memory)
+            cluster.create(programs, options.hosts, settings)
+            job = demo.Demo(cluster, options, self.say, self.out)
+            job.prepare()
+            cluster.start()
+            self.say(f"engine and {options.hosts} hosts are up")
+            figures = job.run()
+            executed = figures.pop("executed", figures["vms"])
+            success = figures["running"] == executed == figures["vms"]
+            self.advertise(cluster)
+            if options.json:
+                print(json.dumps(figures), flush=True)
+            if options.detach:
+                leave = True
+                self.say(f"everything stays up; to end it: ./quickstart --stop {folder}")
+            elif not options.once:
+                self.stay(cluster)
+            return 0 if success else 1
+        finally:
+            if not leave:
+                with killable.deferred(deliver=False):
+                    self.clean_up(cluster, folder)
+
+    def advertise(self, cluster):
+        self.say(f"dashboard: {cluster.server}/  token: {control.token_of(cluster.token)}")
+        self.say(f"command line: {cluster.program('vmsctl')} --context {cluster.context} vm list")
+
+    def stay(self, cluster):
+        """Until a signal; tells when a daemon ends, for those who try that."""
+        self.say("everything stays up until Ctrl-C")
+        known = set()
+        with contextlib.suppress(killable.Interrupted):
+            while True:
+                demo.report_deaths(cluster, self.say, known)
+                time.sleep(1)
+
+    def clean_up(self, cluster, folder):
+        with contextlib.suppress(BrokenPipeError):
+            self.say("stopping everything")
+        try:
+            cluster.stop()
+        finally:
+            if not self.options.keep:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def existing(self, folder):
+        cluster = clusters.Cluster(folder, self.say)
+        cluster.load()
+        return cluster
+
+    def stop(self):
+        cluster = self.existing(self.options.stop)
+        with killable.deferred(deliver=False):
+            cluster.stop()
+        self.say(f"nothing of {cluster.folder} runs any more")
+        return 0
+
+    def restart_engine(self):
+        cluster = self.existing(self.options.restart_engine)
+        cluster.start_engine()
+        self.say(f"the engine answers at {cluster.server}")
+        return 0
+
+    def restart_agent(self):
+        folder, name = self.options.restart_agent
+        cluster = self.existing(folder)
+        cluster.start_host(cluster.host(name))
+        cluster.wait_hosts([name])
+        self.say(f"the agent of {name} is back")
+        return 0
+
+
+def main():
+    options = parse()
+    killable.install()
+    quickstart = Quickstart(options)
+    try:
+        if options.stop:
+            status = quickstart.stop()
+        elif options.restart_engine:
+            status = quickstart.restart_engine()
+        elif options.restart_agent:
+            status = quickstart.restart_agent()
+        else:
+            status = quickstart.run()
+    except killable.Interrupted as interrupted:
+        status = interrupted.exit_status
+    except BrokenPipeError:
+        # Nobody reads any more; keep the interpreter from complaining about that at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    except EXPECTED as error:
+        print(f"quickstart: {error}", file=sys.stderr)
+        status = 1
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
