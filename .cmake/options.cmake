@@ -11,7 +11,9 @@ target_compile_definitions(vms_flags INTERFACE
 
 target_compile_options(vms_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
-  -Woverloaded-virtual -Wold-style-cast $<$<BOOL:${VMS_WERROR}>:-Werror>)
+  -Woverloaded-virtual -Wold-style-cast $<$<BOOL:${VMS_WERROR}>:-Werror>
+  # gcc 12 reports it inside every optimised boost::system::result.
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 
 if(VMS_SANITIZE)
   set(sanitize "-fsanitize=${VMS_SANITIZE}" -fno-omit-frame-pointer)

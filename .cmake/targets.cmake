@@ -56,9 +56,14 @@ function(vms_test name)
   add_executable(${name} ${arg_UNPARSED_ARGUMENTS})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/test-bin")
   target_link_libraries(${name} PRIVATE vms_options ${arg_LIBS} GTest::gmock GTest::gtest_main)
-  string(REPLACE ";" "\\;" environment "${VMS_TEST_ENVIRONMENT}")
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 TEST_PREFIX "${name}."
-    PROPERTIES TIMEOUT ${timeout} LABELS ${label} RUN_SERIAL ${serial} ENVIRONMENT "${environment}")
+    PROPERTIES TIMEOUT ${timeout} LABELS ${label} RUN_SERIAL ${serial})
+  # gtest_discover_tests flattens lists, so that the environment is set where its list is read.
+  set(file "${CMAKE_CURRENT_BINARY_DIR}/${name}_environment.cmake")
+  file(CONFIGURE OUTPUT "${file}" CONTENT
+    "if(@name@_TESTS)\n  set_tests_properties(\${@name@_TESTS} PROPERTIES ENVIRONMENT [==[@VMS_TEST_ENVIRONMENT@]==])\nendif()\n"
+    @ONLY)
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${file}")
 endfunction()
 
 # vms_script_test(NAME COMMAND script arg ... [TIMEOUT seconds] [LABEL label] [SERIAL])
