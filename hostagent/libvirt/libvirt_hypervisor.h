@@ -17,8 +17,8 @@ struct LibvirtOptions {
 
   /// Connections for creates, and others for resume, shutdown and destroy; one more is kept for
   /// queries and events. Each carries at most `calls_per_connection` calls at once, which must stay
-  /// below libvirtd's max_client_requests (default 5), or keepalives wait behind creates. What comes
-  /// beyond connections * calls waits here, on this host.
+  /// below libvirtd's max_client_requests (default 5), or keepalives wait behind creates. What
+  /// comes beyond connections * calls waits here, on this host.
   std::size_t create_connections = 4;
   std::size_t control_connections = 4;
   std::size_t calls_per_connection = 4;
@@ -37,7 +37,8 @@ struct LibvirtOptions {
   Duration reconnect_min = milliseconds(200);  ///< Doubles up to `reconnect_max`, with jitter.
   Duration reconnect_max = seconds(5);
   Duration idle_probe = seconds(2);  ///< Asks for a sign of life after this much silence.
-  /// Least time between the two looks that settle a lost call (docs/adr/0003-lost-libvirt-calls.md).
+  /// Least time between the two looks that settle a lost call
+  /// (docs/adr/0003-lost-libvirt-calls.md).
   Duration lost_call_gap = seconds(2);
 
   /// Where libvirt keeps its domain logs; `whyEnded` reads NAME.log there. Empty: not read.
