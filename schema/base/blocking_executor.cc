@@ -63,6 +63,17 @@ struct BlockingExecutor::Shared {
     return true;
   }
 
+  /// False when the queue is full or nothing is taken any more.
+  bool pushIfOpen(std::shared_ptr<Job> job) {
+    {
+      const std::lock_guard lock(mutex);
+      if (stopping || jobs.size() >= max_queue) return false;
+      jobs.push_back(std::move(job));
+    }
+    changed.notify_one();
+    return true;
+  }
+
   void serve() {
     for (;;) {
       std::shared_ptr<Job> job;
@@ -106,6 +117,13 @@ BlockingExecutor::~BlockingExecutor() {
   }
   shared_->changed.notify_all();
   for (std::thread& thread : shared_->threads) thread.join();
+}
+
+bool BlockingExecutor::post(std::function<void()> work) {
+  const auto job = std::make_shared<Job>();
+  job->work = std::move(work);
+  job->resume = [] {};
+  return shared_->pushIfOpen(job);
 }
 
 std::size_t BlockingExecutor::queued() const {

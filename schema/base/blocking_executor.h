@@ -43,6 +43,10 @@ class BlockingExecutor {
     return runAs(std::move(function), std::type_identity<typename Unwrap<Returned>::Type>());
   }
 
+  /// Runs `work`, which must not throw, on a thread of ours and resumes nobody. False: the queue is
+  /// full or this is being destroyed, and `work` is never called. From any thread, ours included.
+  bool post(std::function<void()> work);
+
   /// Functions that wait, without the running ones. From any thread.
   std::size_t queued() const;
 
