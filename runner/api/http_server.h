@@ -34,7 +34,7 @@ struct HttpRequest {
 
 using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
-/// Content-Length, Connection and Date are the server's business.
+/// Content-Length, Transfer-Encoding and Connection are the server's business.
 struct HttpResponse {
   int status = 200;
   HttpHeaders headers;
@@ -77,7 +77,7 @@ struct Admission {
 struct HttpHandlers {
   std::function<asio::awaitable<Admission>(HttpRequest)> admit;  ///< May be empty.
   std::function<asio::awaitable<HttpReply>(HttpRequest)> handle;
-  /// The body of a failure that the server finds itself (400, 408, 413, 431, 503).
+  /// The response for a failure that the server finds itself (400, 413, 417, 431, 503).
   std::function<HttpResponse(int status, std::string detail)> problem;
 };
 

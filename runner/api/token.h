@@ -35,7 +35,4 @@ MintedToken mintToken(std::string role, std::string name, WallTime now,
 /// Invalid: the file exists or its folder does not, or it cannot be written.
 Result<void> writeTokenFile(const std::string& path, std::string_view text);
 
-/// Reads a token from a file, without surrounding white space.
-Result<std::string> readTokenFile(const std::string& path);
-
 }  // namespace vms::runner::api

@@ -1,0 +1,370 @@
+#include "runner/api/http_session.h"
+
+#include <algorithm>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/ssl/ssl_stream.hpp>
+#include <utility>
+
+#include "runner/api/http_wire.h"
+#include "schema/base/log.h"
+#include "schema/base/task_group.h"
+
+namespace vms::runner::api {
+namespace {
+
+namespace beast = boost::beast;
+namespace http = beast::http;
+namespace ssl = asio::ssl;
+using boost::system::error_code;
+using tcp = asio::ip::tcp;
+
+constexpr std::size_t kReadBytes = 8192;
+constexpr std::size_t kWriteBytes = 256u << 10;
+constexpr Duration kRefusalTimeout = seconds(3);
+constexpr Duration kLinger = seconds(2);
+
+/// A share of the memory for bodies, given back at the end.
+class BodyShare {
+ public:
+  BodyShare(HttpShared& shared, std::size_t bytes)
+      : shared_(shared),
+        bytes_(bytes),
+        fits_(shared.bodies_bytes.fetch_add(bytes) + bytes <= shared.options.all_bodies_bytes) {}
+  ~BodyShare() { shared_.bodies_bytes.fetch_sub(bytes_); }
+  BodyShare(const BodyShare&) = delete;
+  BodyShare& operator=(const BodyShare&) = delete;
+  bool fits() const { return fits_; }
+
+ private:
+  HttpShared& shared_;
+  std::size_t bytes_;
+  bool fits_;
+};
+
+/// Everything but the constructor, `askToEnd` and `abort` runs on the strand.
+class Session final : public HttpSession, public std::enable_shared_from_this<Session> {
+ public:
+  Session(std::shared_ptr<HttpShared> shared, std::shared_ptr<ssl::context> tls, tcp::socket socket,
+          bool refuse)
+      : shared_(std::move(shared)),
+        tls_(std::move(tls)),
+        executor_(socket.get_executor()),
+        stream_(beast::tcp_stream(std::move(socket)), *tls_),
+        tasks_(executor_),
+        refuse_(refuse) {}
+
+  asio::any_io_executor executor() const override { return executor_; }
+
+  /// Serves until the connection ends.
+  asio::awaitable<void> serve() override {
+    const auto self = shared_from_this();
+    tasks_.spawn("http connection", [self]() { return self->run(); });
+    co_await tasks_.join();
+  }
+
+  /// Ends an idle connection or a stream now, another one after its response.
+  void askToEnd() override {
+    asio::post(executor_, [self = shared_from_this()]() {
+      if (self->phase_ == Phase::Idle) self->close();
+      if (self->phase_ == Phase::Streaming) self->producer_.cancelAll();
+    });
+  }
+  /// Ends it now.
+  void abort() override {
+    asio::post(executor_, [self = shared_from_this()]() {
+      self->producer_.cancelAll();
+      self->close();
+      self->tasks_.cancel();
+    });
+  }
+
+ private:
+  enum class Phase { Idle, Busy, Streaming };
+  using Stream = beast::ssl_stream<beast::tcp_stream>;
+  using Parser = http::request_parser<http::string_body>;
+
+  /// The group of the coroutine that produces a stream, while there is one.
+  struct Producer {
+    std::unique_ptr<TaskGroup> group;
+    void cancelAll() {
+      if (group) group->cancel();
+    }
+  };
+
+  class ChunkWriter final : public ResponseStream {
+   public:
+    ChunkWriter(Session& session, bool chunked) : session_(session), chunked_(chunked) {}
+    asio::awaitable<Result<void>> write(std::string data) override {
+      if (data.empty()) co_return Result<void>();
+      std::string bytes = chunked_ ? chunkOf(data) : std::move(data);
+      const bool written = co_await session_.writeAll(std::move(bytes));
+      failed_ = !written;
+      if (written) co_return Result<void>();
+      co_return Error(ErrorClass::Unavailable, "the client " + session_.peer_ + " is gone");
+    }
+    bool failed() const { return failed_; }
+
+   private:
+    Session& session_;
+    bool chunked_;
+    bool failed_ = false;
+  };
+
+  void close() { beast::get_lowest_layer(stream_).close(); }
+  void expireIn(Duration time) { beast::get_lowest_layer(stream_).expires_after(time); }
+
+  asio::awaitable<void> run() {
+    error_code ec;
+    const auto endpoint = beast::get_lowest_layer(stream_).socket().remote_endpoint(ec);
+    if (ec) co_return;
+    peer_ = addressOf(endpoint);
+    expireIn(refuse_ ? kRefusalTimeout : shared_->options.handshake_timeout);
+    co_await stream_.async_handshake(ssl::stream_base::server,
+                                     asio::redirect_error(asio::use_awaitable, ec));
+    if (ec) {
+      log::debug("http: TLS with {} failed: {}", peer_, ec.message());
+      close();
+      co_return;
+    }
+    bool more = true;
+    while (more && !shared_->stopping) more = co_await serveOne();
+    if (unread_) co_await discardInput();
+    expireIn(seconds(1));
+    co_await stream_.async_shutdown(asio::redirect_error(asio::use_awaitable, ec));
+    close();
+  }
+
+  /// Reads what the client still sends, so that the response is not lost to a reset.
+  asio::awaitable<void> discardInput() {
+    std::size_t left = shared_->options.body_bytes * 2;
+    expireIn(kLinger);
+    error_code ec;
+    while (left > 0 && !ec && !shared_->stopping) {
+      buffer_.clear();
+      const std::size_t size = co_await stream_.async_read_some(
+          buffer_.prepare(kReadBytes), asio::redirect_error(asio::use_awaitable, ec));
+      left -= std::min(left, size);
+    }
+  }
+
+  /// False: end the connection.
+  asio::awaitable<bool> serveOne() {
+    error_code ec;
+    if (buffer_.size() == 0) {
+      phase_ = Phase::Idle;
+      expireIn(refuse_ ? kRefusalTimeout : shared_->options.idle_timeout);
+      const std::size_t size = co_await stream_.async_read_some(
+          buffer_.prepare(kReadBytes), asio::redirect_error(asio::use_awaitable, ec));
+      phase_ = Phase::Busy;
+      if (ec) co_return false;
+      buffer_.commit(size);
+    }
+    Parser parser;
+    parser.header_limit(static_cast<std::uint32_t>(shared_->options.header_bytes));
+    parser.body_limit(shared_->options.body_bytes);
+    expireIn(refuse_ ? kRefusalTimeout : shared_->options.header_timeout);
+    co_await http::async_read_header(stream_, buffer_, parser,
+                                     asio::redirect_error(asio::use_awaitable, ec));
+    if (ec) co_return co_await refuseInput(ec);
+    if (refuse_) {
+      co_return co_await refuse(503, "the engine serves its maximum of " +
+                                         std::to_string(shared_->options.connections) +
+                                         " connections; try again soon");
+    }
+    co_return co_await serveParsed(parser);
+  }
+
+  asio::awaitable<bool> serveParsed(Parser& parser) {
+    const auto& message = parser.get();
+    http10_ = message.version() < 11;
+    keep_alive_ = parser.keep_alive();
+    head_only_ = message.method() == http::verb::head;
+
+    HttpRequest request;
+    request.method = std::string(message.method_string());
+    request.target = std::string(message.target());
+    request.peer = peer_;
+    for (const auto& field : message) {
+      std::string name(field.name_string());
+      for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+      std::string& value = request.headers[name];
+      value =
+          value.empty() ? std::string(field.value()) : value + ", " + std::string(field.value());
+    }
+    const bool has_body = !parser.is_done();
+    if (const Result<void> parsed = parseTarget(request); !parsed) {
+      co_return co_await refuse(400, parsed.error().message);
+    }
+    if (!http10_ && !request.headers.contains("host")) {
+      co_return co_await refuse(400, "the request has no Host header; HTTP/1.1 needs one");
+    }
+    if (shared_->handlers.admit) {
+      HttpRequest head = request;
+      Admission admission = co_await shared_->handlers.admit(std::move(head));
+      if (admission.refusal) {
+        unread_ = has_body;
+        keep_alive_ = keep_alive_ && !has_body;
+        co_return co_await respond(std::move(*admission.refusal));
+      }
+      request.context = std::move(admission.context);
+    }
+    const auto announced = parser.content_length();
+    const BodyShare share(*shared_, !has_body   ? 0
+                                    : announced ? static_cast<std::size_t>(*announced)
+                                                : shared_->options.body_bytes);
+    if (has_body) {
+      if (!share.fits()) {
+        co_return co_await refuse(503,
+                                  "the engine reads as many large bodies as it has memory for; "
+                                  "try again soon");
+      }
+      if (const auto expect = request.headers.find("expect"); expect != request.headers.end()) {
+        if (!beast::iequals(expect->second, "100-continue")) {
+          co_return co_await refuse(417, "only 'Expect: 100-continue' is known");
+        }
+        std::string go_on = "HTTP/1.1 100 Continue\r\n\r\n";
+        if (!co_await writeAll(std::move(go_on))) co_return false;
+      }
+      error_code ec;
+      expireIn(shared_->options.body_timeout);
+      co_await http::async_read(stream_, buffer_, parser,
+                                asio::redirect_error(asio::use_awaitable, ec));
+      if (ec) co_return co_await refuseInput(ec);
+      request.body = std::move(parser.get().body());
+    }
+    beast::get_lowest_layer(stream_).expires_never();
+    HttpReply reply = co_await shared_->handlers.handle(std::move(request));
+    if (auto* whole = std::get_if<HttpResponse>(&reply)) {
+      co_return co_await respond(std::move(*whole));
+    }
+    co_return co_await stream(std::move(std::get<HttpStream>(reply)));
+  }
+
+  /// Answers what the parser refused, when there is somebody to answer.
+  asio::awaitable<bool> refuseInput(error_code why) {
+    unread_ = true;
+    if (why == http::error::body_limit) {
+      co_return co_await refuse(413, "the body has more than the allowed " +
+                                         std::to_string(shared_->options.body_bytes) +
+                                         " bytes; send it in parts");
+    }
+    if (why == http::error::header_limit || why == http::error::buffer_overflow) {
+      co_return co_await refuse(431, "the header has more than the allowed " +
+                                         std::to_string(shared_->options.header_bytes) + " bytes");
+    }
+    static const auto& category = make_error_code(http::error::bad_method).category();
+    if (why.category() != category || why == http::error::end_of_stream ||
+        why == http::error::partial_message) {
+      unread_ = false;
+      co_return false;
+    }
+    co_return co_await refuse(400, "this is not HTTP/1.1: " + why.message());
+  }
+
+  asio::awaitable<bool> refuse(int status, std::string detail) {
+    unread_ = true;
+    keep_alive_ = false;
+    HttpResponse response = shared_->handlers.problem(status, std::move(detail));
+    co_return co_await respond(std::move(response));
+  }
+
+  asio::awaitable<bool> respond(HttpResponse response) {
+    const bool keep = keep_alive_ && !shared_->stopping;
+    std::string bytes = responseHead(response.status, response.headers, Framing::Length,
+                                     response.body.size(), keep);
+    if (!head_only_) bytes += response.body;
+    response.body = std::string();
+    const bool written = co_await writeAll(std::move(bytes));
+    co_return written&& keep;
+  }
+
+  asio::awaitable<bool> stream(HttpStream reply) {
+    const bool keep = keep_alive_ && !http10_ && !shared_->stopping;
+    const Framing framing = http10_ ? Framing::UntilClose : Framing::Chunked;
+    std::string head = responseHead(reply.status, reply.headers, framing, 0, keep);
+    bool written = co_await writeAll(std::move(head));
+    if (!written || head_only_) co_return written&& keep;
+    ChunkWriter writer(*this, !http10_);
+    producer_.group = std::make_unique<TaskGroup>(executor_);
+    phase_ = Phase::Streaming;
+    bool finished = false;
+    if (!shared_->stopping) {
+      producer_.group->spawn("http stream",
+                             [&reply, &writer, &finished]() -> asio::awaitable<void> {
+                               co_await reply.produce(writer);
+                               finished = true;
+                             });
+      co_await joinProducer();
+    }
+    phase_ = Phase::Busy;
+    producer_.group.reset();
+    if (writer.failed() || http10_) co_return false;
+    std::string end = chunkOf("");
+    written = co_await writeAll(std::move(end));
+    co_return written&& keep&& finished;
+  }
+
+  /// Also when this coroutine is being cancelled: the producer refers to our frame.
+  asio::awaitable<void> joinProducer() {
+    auto wait = [group = producer_.group.get()]() { return group->join(); };
+    co_await asio::co_spawn(
+        executor_, std::move(wait),
+        asio::bind_cancellation_slot(asio::cancellation_slot(), asio::use_awaitable));
+  }
+
+  asio::awaitable<bool> writeAll(std::string bytes) {
+    std::size_t sent = 0;
+    while (sent < bytes.size()) {
+      const std::size_t size = std::min(kWriteBytes, bytes.size() - sent);
+      error_code ec;
+      expireIn(shared_->options.write_timeout);
+      co_await asio::async_write(stream_, asio::buffer(bytes.data() + sent, size),
+                                 asio::redirect_error(asio::use_awaitable, ec));
+      if (ec) co_return false;
+      sent += size;
+    }
+    beast::get_lowest_layer(stream_).expires_never();
+    co_return true;
+  }
+
+  const std::shared_ptr<HttpShared> shared_;
+  const std::shared_ptr<ssl::context> tls_;
+  const asio::any_io_executor executor_;
+  Stream stream_;
+  TaskGroup tasks_;
+  Producer producer_;
+  beast::flat_buffer buffer_;
+  std::string peer_;
+  Phase phase_ = Phase::Idle;
+  const bool refuse_;
+  bool http10_ = false;
+  bool keep_alive_ = true;
+  bool head_only_ = false;
+  bool unread_ = false;  ///< The client may still be sending when we end.
+};
+
+}  // namespace
+
+std::string addressOf(const tcp::endpoint& endpoint) {
+  const std::string host = endpoint.address().to_string();
+  return (endpoint.address().is_v6() ? "[" + host + "]" : host) + ":" +
+         std::to_string(endpoint.port());
+}
+
+std::shared_ptr<HttpSession> makeHttpSession(std::shared_ptr<HttpShared> shared,
+                                             std::shared_ptr<ssl::context> tls, tcp::socket socket,
+                                             bool refuse) {
+  return std::make_shared<Session>(std::move(shared), std::move(tls), std::move(socket), refuse);
+}
+
+}  // namespace vms::runner::api
