@@ -14,7 +14,6 @@ Everything can be stopped and started again from the directory alone.
 import concurrent.futures
 import json
 import os
-import subprocess
 import time
 import uuid
 
@@ -146,10 +145,9 @@ class Cluster:
 
     @staticmethod
     def _must(argv):
-        result = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                                timeout=60, check=False)
-        if result.returncode != 0:
-            raise ClusterError(f"`{' '.join(argv)}` failed: {result.stderr.strip()}")
+        status, _, errors = killable.output_of(argv)
+        if status != 0:
+            raise ClusterError(f"`{' '.join(argv)}` failed: {errors.strip()}")
 
     def _certificate(self, name, kind="crt"):
         return toml(os.path.join(self.pki, f"{name}.{kind}"))
@@ -186,9 +184,8 @@ level = "info"
 """)
 
     def _write_agent_config(self, host):
-        host_uuid = f"{uuid.uuid4()}\n"
-        for name, content in (("boot-id", f"{uuid.uuid4()}\n"), ("hardware-uuid", host_uuid)):
-            daemon.write_atomically(os.path.join(host.folder, name), content)
+        self.new_boot_id(host)
+        daemon.write_atomically(os.path.join(host.folder, "hardware-uuid"), f"{uuid.uuid4()}\n")
         daemon.write_atomically(host.config, f"""[agent]
 host = "{host.name}"
 state_dir = {toml(os.path.join(host.folder, "state"))}
@@ -211,6 +208,11 @@ uri = {toml(host.libvirt.uri)}
 [log]
 level = "info"
 """)
+
+    @staticmethod
+    def new_boot_id(host):
+        """What a reboot of the host would change."""
+        daemon.write_atomically(os.path.join(host.folder, "boot-id"), f"{uuid.uuid4()}\n")
 
     def _read_port(self, name):
         try:
@@ -265,7 +267,7 @@ ca = {self._certificate("ca")}
         def all_ready():
             try:
                 rows = self.ctl().hosts()
-            except (control.ControlError, subprocess.TimeoutExpired):
+            except control.ControlError:
                 return False
             return wanted <= {row["host"] for row in rows if row["state"] in control.READY_STATES}
 

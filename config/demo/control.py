@@ -3,7 +3,6 @@
 import json
 import os
 import ssl
-import subprocess
 import urllib.error
 import urllib.request
 
@@ -28,19 +27,12 @@ class Control:
     def command(self, *words):
         return [self.program, "--context", self.context, *words]
 
-    def ask(self, *words, timeout_s=60.0):
+    def ask(self, *words):
         """Runs a command and returns its output; ControlError when it fails."""
-        result = subprocess.run(
-            self.command(*words),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-        if result.returncode != 0:
-            raise ControlError(result.stderr.strip() or f"vmsctl {words[0]} failed")
-        return result.stdout
+        status, output, errors = killable.output_of(self.command(*words))
+        if status != 0:
+            raise ControlError(errors.strip() or f"vmsctl {words[0]} failed")
+        return output
 
     def rows(self, *words):
         """A list command's rows, one dictionary each."""

@@ -2,11 +2,12 @@
 
 import datetime
 import os
-import subprocess
+import shlex
 import sys
 import time
 
 import guests
+import killable
 import processes
 
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -64,11 +65,10 @@ class Demo:
 
     @staticmethod
     def _must(argv):
-        result = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                                check=False)
-        if result.returncode != 0:
-            raise DemoError(f"`{' '.join(argv)}` failed: {result.stderr.strip()}")
-        return result.stdout
+        status, output, errors = killable.output_of(argv)
+        if status != 0:
+            raise DemoError(f"`{' '.join(argv)}` failed: {errors.strip()}")
+        return output
 
     # -- the job ----------------------------------------------------------------------
 
@@ -191,10 +191,11 @@ def host_settings(vms, hosts, memory_mib):
 
 def report_deaths(cluster, say, known):
     """Tells of daemons that ended since the last call; `known` is kept by the caller."""
+    folder = shlex.quote(cluster.folder)
     watched = {"the engine": (cluster.engine_folder + "/engine.pid",
-                              "--restart-engine " + cluster.folder)}
+                              f"--restart-engine {folder}")}
     for host in cluster.hosts:
-        again = f"--restart-agent {cluster.folder} {host.name}"
+        again = f"--restart-agent {folder} {host.name}"
         watched[f"the agent of {host.name}"] = (host.pid_file, again)
         watched[f"libvirtd of {host.name}"] = (host.libvirt.pid_file, again)
     for what, (pid_file, again) in watched.items():

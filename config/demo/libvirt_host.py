@@ -268,15 +268,23 @@ class LibvirtHost:
     def stop(self):
         """Ends every domain, the daemon and whatever else lives in this host."""
         self.destroy_all()
-        left = processes.end(self.pids())
-        if left:
-            raise HostError(f"processes {left} of libvirt host {self.name} survived SIGKILL")
+        self._end_all()
         for path in (self.pid_file,):
             if os.path.exists(path):
                 os.unlink(path)
         if os.path.islink(self.link):
             os.unlink(self.link)
         MountPoints.remove_unused()
+
+    def _end_all(self):
+        """Until two looks in a row find nothing: a dying libvirtd may just have forked."""
+        empty_looks = 0
+        while empty_looks < 2:
+            pids = self.pids()
+            empty_looks = 0 if pids else empty_looks + 1
+            left = processes.end(pids)
+            if left:
+                raise HostError(f"processes {left} of libvirt host {self.name} survived SIGKILL")
 
     def destroy_all(self):
         """Destroys the domains through libvirt; stop() takes care of what refuses."""

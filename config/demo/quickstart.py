@@ -1,10 +1,16 @@
 #!/usr/bin/env python3
 """What `./quickstart` does once the packages are there. Options are checked by the caller."""
 
+import signal
+
+for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(_number, signal.SIG_DFL)  # quietly, until there is something to end
+
 import argparse
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -72,19 +78,21 @@ class Quickstart:
             if options.json:
                 print(json.dumps(figures), flush=True)
             if options.detach:
+                killable.hold()
                 leave = True
-                self.say(f"everything stays up; to end it: ./quickstart --stop {folder}")
+                self.say(f"everything stays up; to end it: ./quickstart --stop {shlex.quote(folder)}")
             elif not options.once:
                 self.stay(cluster)
+            killable.hold()
             return 0 if success else 1
         finally:
             if not leave:
-                with killable.deferred(deliver=False):
-                    self.clean_up(cluster, folder)
+                self.clean_up(cluster, folder)
 
     def advertise(self, cluster):
         self.say(f"dashboard: {cluster.server}/  token: {control.token_of(cluster.token)}")
-        self.say(f"command line: {cluster.program('vmsctl')} --context {cluster.context} vm list")
+        words = [cluster.program("vmsctl"), "--context", cluster.context, "vm", "list"]
+        self.say(f"command line: {shlex.join(words)}")
 
     def stay(self, cluster):
         """Until a signal; tells when a daemon ends, for those who try that."""
@@ -96,7 +104,7 @@ class Quickstart:
                 time.sleep(1)
 
     def clean_up(self, cluster, folder):
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):
             self.say("stopping everything")
         try:
             cluster.stop()
@@ -111,8 +119,8 @@ class Quickstart:
 
     def stop(self):
         cluster = self.existing(self.options.stop)
-        with killable.deferred(deliver=False):
-            cluster.stop()
+        killable.hold()
+        cluster.stop()
         self.say(f"nothing of {cluster.folder} runs any more")
         return 0
 
@@ -132,6 +140,9 @@ class Quickstart:
 
 
 def main():
+    # Started without an output: nobody listens, and that must not stop the work.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
     options = parse()
     killable.install()
     quickstart = Quickstart(options)
@@ -150,9 +161,13 @@ def main():
         # Nobody reads any more; keep the interpreter from complaining about that at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
+    except OSError as error:
+        print(f"quickstart: {error}: check the disk, and where the output goes", file=sys.stderr)
+        status = 1
     except EXPECTED as error:
         print(f"quickstart: {error}", file=sys.stderr)
         status = 1
+    killable.hold()
     sys.exit(status)
 
 
