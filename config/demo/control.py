@@ -9,8 +9,8 @@ import urllib.request
 import killable
 
 
-# A host in one of these states is given new VMs.
-READY_STATES = ("up", "ready", "active")
+# A host in one of these states is given new VMs (see HostState in schema/openapi.yaml).
+READY_STATES = ("ready",)
 
 
 class ControlError(Exception):
