@@ -1,0 +1,68 @@
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "schema/base/error.h"
+#include "schema/base/io_threads.h"
+#include "schema/base/message_pipe.h"
+#include "schema/base/time.h"
+#include "schema/base/tls_context.h"
+#include "schema/base/transport.h"
+
+namespace vms {
+
+/// What an agent asks for when it dials, and the only thing the engine serves there.
+inline constexpr char kAgentPath[] = "/agent";
+inline constexpr char kAgentSubprotocol[] = "vmsrunner.agent.v1";
+
+struct ListenOptions {
+  std::string address;  ///< "HOST:PORT"; port 0 takes a free one.
+  TlsFiles tls;         ///< All three are needed: clients prove themselves too.
+  PipeLimits limits;
+  /// For everything from TCP to the upgrade. Shorter while all `max_handshakes` are taken, so that
+  /// clients that stall do not keep others out.
+  Duration handshake_timeout = seconds(10);
+  /// A peer from which nothing is heard, or to which nothing can be written, for this long is cut;
+  /// it is pinged after half of it. A peer that does not read its own queue counts as silent.
+  Duration dead_after = seconds(10);
+  std::size_t max_connections = 20000;
+  std::size_t max_handshakes = 256;  ///< Under way, or done and not yet accept()ed.
+};
+
+/// WebSocket over TLS 1.3 with client certificates. Refusals are logged with peer and reason, ten
+/// lines a second at most.
+class WebSocketListener : public Listener {
+ public:
+  /// The address bound, with the real port.
+  virtual std::string boundAddress() const = 0;
+  /// Reads the certificate files again, for connections from now on. On failure the old ones stay.
+  virtual Result<void> reload() = 0;
+};
+
+/// Binds at once; connections are accepted by `threads` from now on and used on `owner`, which must
+/// be one thread or a strand. Invalid: address or certificates; Unavailable: the address cannot be
+/// bound.
+Result<std::unique_ptr<WebSocketListener>> listenWebSocket(asio::any_io_executor owner,
+                                                           IoThreads& threads,
+                                                           ListenOptions options);
+
+struct DialOptions {
+  std::string address;      ///< "HOST:PORT" of the engine; a name is resolved at each connect().
+  TlsFiles tls;             ///< All three; read at each connect(), so new ones need no reload.
+  std::string server_name;  ///< What the engine's certificate must be for; empty: HOST.
+  PipeLimits limits = engineLimits();
+  Duration connect_timeout = seconds(10);  ///< From resolving to the upgrade.
+  Duration dead_after = seconds(10);       ///< As in ListenOptions.
+
+  /// The other way round from an engine's: commands may be larger than reports.
+  static PipeLimits engineLimits();
+};
+
+/// A dialer for `address`; options are checked at connect(). Use it on `owner` only.
+std::unique_ptr<Dialer> makeWebSocketDialer(asio::any_io_executor owner, IoThreads& threads,
+                                            DialOptions options);
+
+}  // namespace vms
