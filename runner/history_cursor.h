@@ -1,0 +1,24 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "schema/base/time.h"
+#include "schema/ids.h"
+
+namespace vms::runner {
+
+/// Where a page of history ended; the next one begins below it.
+struct HistoryCursor {
+  WallTime requested_at;
+  AttemptId attempt;
+  bool operator==(const HistoryCursor&) const = default;
+};
+
+/// Letters and digits only. Carries a checksum, so that what was cut or mistyped is noticed; it
+/// grants nothing and is no secret.
+std::string encodeCursor(const HistoryCursor& cursor);
+std::optional<HistoryCursor> decodeCursor(std::string_view text);
+
+}  // namespace vms::runner

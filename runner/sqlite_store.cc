@@ -1,0 +1,328 @@
+#include "runner/sqlite_store.h"
+
+#include <SQLiteCpp/SQLiteCpp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "runner/disk_reserve.h"
+#include "runner/history_pruner.h"
+#include "runner/history_query.h"
+#include "runner/marks_copy.h"
+#include "runner/sqlite_load.h"
+#include "runner/sqlite_writer.h"
+#include "schema/base/blocking_executor.h"
+#include "schema/base/check.h"
+#include "schema/base/log.h"
+#include "schema/base/rng.h"
+#include "schema/base/sqlite_db.h"
+#include "schema/base/sqlite_rows.h"
+#include "schema/sql/engine_migrations.h"
+
+namespace vms::runner {
+namespace {
+
+constexpr std::uint32_t kApplicationId = 0x564d5345;  // "VMSE"
+constexpr int kWriterCacheKib = 64 * 1024;
+constexpr int kReaderCacheKib = 16 * 1024;
+/// The log is moved into the file when it has this many pages (16 MiB).
+constexpr int kCheckpointPages = 4096;
+constexpr Duration kMarksCopyEvery = seconds(5);
+constexpr Duration kPruneEvery = std::chrono::hours(1);
+constexpr std::size_t kMaxQueue = 64;
+
+Marks readMarks(SQLite::Database& connection) {
+  SQLite::Statement statement(connection,
+                              "SELECT store_id, term, commit_number, restored "
+                              "FROM store WHERE id = 1");
+  Marks marks;
+  if (!statement.executeStep()) throw SQLite::Exception("it has no marks", SQLITE_CORRUPT);
+  RowReader(statement) >> marks.store_id.uuid >> marks.term.value >> marks.commit.value >>
+      marks.restored;
+  return marks;
+}
+
+SqliteSettings settingsOf(const SqliteStoreOptions& options, WallTime now) {
+  SqliteSettings settings;
+  settings.path = options.path;
+  settings.kind = "engine store";
+  settings.application_id = kApplicationId;
+  settings.migrations = engineMigrations();
+  settings.cache_kib = kWriterCacheKib;
+  settings.commit_delay = options.commit_delay;
+  settings.max_pages = options.max_pages;
+  settings.seed = [now](SQLite::Database& connection) {
+    Rng rng(seedFromSystem());
+    const Uuid store_id = makeUuidV7(now, rng);
+    SQLite::Statement insert(connection, "INSERT INTO store VALUES (1, ?, 0, 0, 0, ?)");
+    Binder binder(insert);
+    binder << store_id << now;
+    binder.run();
+  };
+  return settings;
+}
+
+}  // namespace
+
+struct SqliteStore::Impl {
+  Impl(SqliteStoreOptions options_in, const Clock& clock_in, std::unique_ptr<SqliteDb> db_in)
+      : options(std::move(options_in)),
+        clock(clock_in),
+        db(std::move(db_in)),
+        writer(db->connection()),
+        put_marks(db->connection(),
+                  "UPDATE store SET term = ?, commit_number = ?, restored = ? WHERE id = 1"),
+        pruner(db->connection()),
+        reserve(options.path.parent_path() / "reserve.bin", options.reserve_bytes),
+        copy_path(options.path.parent_path() / "marks.json") {}
+
+  ~Impl() {
+    if (reader) reader->stop();
+    writer_thread.reset();
+    query_thread.reset();
+    if (MarksCopy::of(marks) != copied) writeCopy(MarksCopy::of(marks));
+  }
+
+  Result<void> start();
+
+  /// One durable transaction that ends with `next` as the marks. When the disk is full the reserve
+  /// is given up and the same is tried once more.
+  Result<void> durably(const Marks& next, const std::function<void()>& changes);
+  Result<CommitNumber> commit(const std::vector<Change>& changes);
+  Result<void> setRestored(bool restored);
+  Result<Marks> raiseMarks(Term seen_term, CommitNumber seen_commit);
+  Result<std::size_t> prune(WallTime older_than);
+
+  void afterCommit();
+  void lookForRoom() { room = reserve.restore(); }
+  void pruneOnce();
+  void writeCopy(const MarksCopy& copy);
+
+  const SqliteStoreOptions options;
+  const Clock& clock;
+  std::unique_ptr<SqliteDb> db;
+
+  // Of the writer thread, once it runs.
+  SqliteWriter writer;
+  SQLite::Statement put_marks;
+  HistoryPruner pruner;
+  DiskReserve reserve;
+  Marks marks;
+  TimePoint next_copy, next_prune;
+  bool pruning = false;  ///< A slice waits in the queue.
+
+  const std::filesystem::path copy_path;
+  MarksCopy copied;  ///< Of the query thread, once it runs.
+
+  std::atomic<bool> room = true;
+  std::atomic<bool> looking_for_room = false;
+  std::atomic<bool> copying = false;
+
+  std::unique_ptr<HistoryReader> reader;  ///< Of the query thread.
+  std::unique_ptr<BlockingExecutor> writer_thread, query_thread;
+};
+
+Result<void> SqliteStore::Impl::start() {
+  Marks stored;
+  try {
+    stored = readMarks(db->connection());
+  } catch (const SQLite::Exception& exception) {
+    return errorOf(exception, db->connection(), db->path());
+  }
+  const auto copy = readMarksCopy(copy_path);
+  Marks next = marksOfStart(stored, copy);
+  if (next.restored && !stored.restored) {
+    log::warn(
+        "{} knows less than {}: it was put back from a backup; nothing starts until an "
+        "operator has confirmed the hosts",
+        db->path().string(), copy_path.string());
+  }
+  next.restored = next.restored || options.restored;
+  if (auto done = durably(next, [] {}); !done) return done;
+  writeCopy(MarksCopy::of(marks));
+  lookForRoom();
+
+  auto connection = db->openReader(kReaderCacheKib);
+  if (!connection) return connection.error();
+  reader = std::make_unique<HistoryReader>(std::move(*connection), db->path(), clock);
+  next_copy = clock.now() + kMarksCopyEvery;
+  next_prune = clock.now();
+  writer_thread = std::make_unique<BlockingExecutor>("store-writer", 1, kMaxQueue);
+  query_thread = std::make_unique<BlockingExecutor>("store-queries", 1, kMaxQueue);
+  return {};
+}
+
+Result<void> SqliteStore::Impl::durably(const Marks& next, const std::function<void()>& changes) {
+  const auto body = [&] {
+    changes();
+    Binder binder(put_marks);
+    binder << next.term.value << next.commit.value << next.restored;
+    VMS_CHECK(binder.run() == 1, "the store's row is there");
+  };
+  Result<void> done = db->transact(body);
+  if (!done) {
+    writer.rolledBack();
+    room = false;
+    if (reserve.release()) {
+      log::warn("{}; using the reserve, new work is refused", done.error().message);
+      done = db->transact(body);
+      if (!done) writer.rolledBack();
+    }
+  }
+  if (!done) return done;
+  writer.committed();
+  marks = next;
+  return {};
+}
+
+Result<CommitNumber> SqliteStore::Impl::commit(const std::vector<Change>& changes) {
+  Marks next = marks;
+  ++next.commit.value;
+  const auto done = durably(next, [&] {
+    for (const Change& change : changes) writer.put(change);
+  });
+  afterCommit();
+  if (!done) return done.error();
+  return next.commit;
+}
+
+Result<void> SqliteStore::Impl::setRestored(bool restored) {
+  Marks next = marks;
+  ++next.commit.value;
+  next.restored = restored;
+  return durably(next, [] {});
+}
+
+Result<Marks> SqliteStore::Impl::raiseMarks(Term seen_term, CommitNumber seen_commit) {
+  Marks next = marks;
+  if (next.term <= seen_term) next.term.value = seen_term.value + 1;
+  next.commit.value = std::max(next.commit, seen_commit).value + 1;
+  if (const auto done = durably(next, [] {}); !done) return done.error();
+  return next;
+}
+
+Result<std::size_t> SqliteStore::Impl::prune(WallTime older_than) {
+  std::size_t removed = 0;
+  const auto done = db->transact([&] { removed = pruner.slice(older_than); });
+  if (!done) return done.error();
+  return removed;
+}
+
+/// Decides what is due and queues it behind the answer.
+void SqliteStore::Impl::afterCommit() {
+  lookForRoom();
+  const TimePoint now = clock.now();
+  if (db->logPages() >= kCheckpointPages) {
+    writer_thread->post([this] {
+      // A full disk: the log keeps everything, and later commits find out.
+      if (db->logPages() >= kCheckpointPages) static_cast<void>(db->checkpoint());
+    });
+  }
+  if (now >= next_copy && !copying.exchange(true)) {
+    next_copy = now + kMarksCopyEvery;
+    const MarksCopy copy = MarksCopy::of(marks);
+    const bool posted = query_thread->post([this, copy] {
+      writeCopy(copy);
+      copying = false;
+    });
+    if (!posted) copying = false;
+  }
+  if (now >= next_prune && !pruning) {
+    next_prune = now + kPruneEvery;
+    pruning = writer_thread->post([this] { pruneOnce(); });
+  }
+}
+
+void SqliteStore::Impl::pruneOnce() {
+  const auto removed = prune(clock.wallNow() - options.retention);
+  const bool again = removed.has_value() && pruner.more();
+  pruning = again && writer_thread->post([this] { pruneOnce(); });
+}
+
+void SqliteStore::Impl::writeCopy(const MarksCopy& copy) {
+  if (auto written = writeMarksCopy(copy_path, copy); !written) {
+    log::warn("{}; the store's marks have no copy now", written.error().message);
+    return;
+  }
+  copied = copy;
+}
+
+SqliteStore::SqliteStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+SqliteStore::~SqliteStore() = default;
+
+Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const SqliteStoreOptions& options,
+                                                       const Clock& clock) {
+  auto db = SqliteDb::open(settingsOf(options, clock.wallNow()));
+  if (!db) return db.error();
+  std::unique_ptr<Impl> impl;
+  try {
+    impl = std::make_unique<Impl>(options, clock, std::move(*db));
+  } catch (const SQLite::Exception& exception) {
+    return Error(ErrorClass::Invalid, "engine store " + options.path.string() +
+                                          " lacks what its version has: " + exception.what() +
+                                          "; restore it from a backup");
+  }
+  if (auto started = impl->start(); !started) return started.error();
+  return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(impl)));
+}
+
+Result<Snapshot> SqliteStore::load() {
+  try {
+    Snapshot snapshot = loadSnapshot(impl_->db->connection(), impl_->clock.wallNow());
+    snapshot.marks = impl_->marks;
+    return snapshot;
+  } catch (const SQLite::Exception& exception) {
+    return withContext(errorOf(exception, impl_->db->connection(), impl_->db->path()),
+                       "cannot load the engine store");
+  }
+}
+
+asio::awaitable<Result<CommitNumber>> SqliteStore::commit(std::vector<Change> changes) {
+  auto work = [impl = impl_.get(), changes = std::move(changes)] { return impl->commit(changes); };
+  co_return co_await impl_->writer_thread->run(std::move(work));
+}
+
+asio::awaitable<Result<void>> SqliteStore::setRestored(bool restored) {
+  auto work = [impl = impl_.get(), restored] { return impl->setRestored(restored); };
+  co_return co_await impl_->writer_thread->run(std::move(work));
+}
+
+asio::awaitable<Result<Marks>> SqliteStore::raiseMarks(Term seen_term, CommitNumber seen_commit) {
+  auto work = [impl = impl_.get(), seen_term, seen_commit] {
+    return impl->raiseMarks(seen_term, seen_commit);
+  };
+  co_return co_await impl_->writer_thread->run(std::move(work));
+}
+
+bool SqliteStore::hasRoom() const {
+  if (impl_->room) return true;
+  // Without commits nobody else would notice that there is room again.
+  if (!impl_->looking_for_room.exchange(true)) {
+    const bool posted = impl_->writer_thread->post([impl = impl_.get()] {
+      impl->lookForRoom();
+      impl->looking_for_room = false;
+    });
+    if (!posted) impl_->looking_for_room = false;
+  }
+  return false;
+}
+
+asio::awaitable<Result<HistoryPage>> SqliteStore::history(HistoryQuery query) {
+  auto work = [impl = impl_.get(), query = std::move(query)] { return impl->reader->page(query); };
+  co_return co_await impl_->query_thread->run(std::move(work));
+}
+
+asio::awaitable<Result<HistoryStats>> SqliteStore::historyStats(HistoryQuery query) {
+  auto work = [impl = impl_.get(), query = std::move(query)] { return impl->reader->stats(query); };
+  co_return co_await impl_->query_thread->run(std::move(work));
+}
+
+asio::awaitable<Result<std::size_t>> SqliteStore::prune(WallTime older_than) {
+  auto work = [impl = impl_.get(), older_than] { return impl->prune(older_than); };
+  co_return co_await impl_->writer_thread->run(std::move(work));
+}
+
+}  // namespace vms::runner
