@@ -15,10 +15,12 @@ using View = json::string_view;
 
 /// Builds a value as json::parser does, and stops at the first key that its object has already.
 struct StrictHandler {
+  // Names that json::basic_parser prescribes. NOLINTBEGIN(readability-identifier-naming)
   static constexpr std::size_t max_object_size = std::numeric_limits<std::size_t>::max();
   static constexpr std::size_t max_array_size = std::numeric_limits<std::size_t>::max();
   static constexpr std::size_t max_key_size = json::string::max_size();
   static constexpr std::size_t max_string_size = json::string::max_size();
+  // NOLINTEND(readability-identifier-naming)
 
   json::value_stack stack;
   std::vector<std::unordered_set<std::string>> open_objects;
