@@ -1,0 +1,67 @@
+#include "hostagent/flows/stop.h"
+
+#include <string>
+#include <utility>
+
+#include "hostagent/core.h"
+#include "hostagent/flows/steps.h"
+#include "schema/base/check.h"
+#include "schema/base/log.h"
+
+namespace vms::hostagent {
+namespace {
+
+/// Whether the answer of a destroy means that no domain of ours is there.
+bool isAbsent(const Result<void>& destroyed) {
+  if (destroyed) return true;
+  const ErrorClass error_class = destroyed.error().error_class;
+  return error_class == ErrorClass::NotFound || error_class == ErrorClass::Superseded ||
+         error_class == ErrorClass::Foreign;
+}
+
+asio::awaitable<void> destroyForSure(AgentCore& core, AttemptRef ref) {
+  Pacer pacer(core);
+  for (;;) {
+    const Result<void> destroyed = co_await core.seams.hypervisor.destroy(ref);
+    if (isAbsent(destroyed)) co_return;
+    log::warn("destroying the domain of VM {}: {}; trying again", ref.vm.str(),
+              destroyed.error().message);
+    co_await pacer.pause();
+  }
+}
+
+}  // namespace
+
+asio::awaitable<void> settleEnd(AgentCore& core, AttemptId id) {
+  Attempt* const attempt = core.ledger.find(id);
+  VMS_CHECK(attempt != nullptr && attempt->busy, "an end holds its attempt");
+  std::optional<StopReason> reason = std::exchange(attempt->stopped, std::nullopt);
+  if (!reason) {
+    reason =
+        co_await core.seams.hypervisor.whyEnded(attempt->ref().vm, attempt->record.name);
+  }
+  decideEnd(core, *attempt, *reason);
+  co_await core.ledger.persist();
+  tellEnd(core, *attempt);
+  core.release(*attempt);
+}
+
+asio::awaitable<void> runForceOff(AgentCore& core, AttemptId id) {
+  Attempt* const attempt = core.ledger.find(id);
+  VMS_CHECK(attempt != nullptr && attempt->busy, "a force off holds its attempt");
+  co_await destroyForSure(core, attempt->ref());
+  core.destroy_lane.finish();
+  core.pumpDestroys();
+  decideEnd(core, *attempt, StopReason::Destroyed);
+  co_await core.ledger.persist();
+  tellEnd(core, *attempt);
+  core.release(*attempt);
+}
+
+asio::awaitable<void> destroyLate(AgentCore& core, AttemptRef ref) {
+  log::warn("VM {}: a domain appeared whose attempt {} (epoch {}) is spent; destroying it",
+            ref.vm.str(), ref.attempt.str(), ref.epoch.value);
+  co_await destroyForSure(core, ref);
+}
+
+}  // namespace vms::hostagent
