@@ -10,15 +10,15 @@ namespace vms::batcher {
 /// How long one host's commands gather before a bulk create closes over them.
 struct WindowPolicy {
   enum class Mode {
-    Adaptive, ///< Nothing in flight: at once. Otherwise until the acceptance of what is in flight.
-    Fixed,    ///< `fixed` after the first command.
-    Off,      ///< Every command is a message of its own, at once.
+    Adaptive,  ///< Nothing in flight: at once. Otherwise until the acceptance of what is in flight.
+    Fixed,     ///< `fixed` after the first command.
+    Off,       ///< Every command is a message of its own, at once.
   };
   Mode mode = Mode::Adaptive;
   Duration fixed{};
-  Duration max_delay = milliseconds(200); ///< Adaptive: no command waits longer for company.
-  std::size_t max_items = 256;            ///< Closes early at this many commands,
-  std::size_t max_bytes = 4u << 20;       ///< or at this size of their documents.
+  Duration max_delay = milliseconds(200);  ///< Adaptive: no command waits longer for company.
+  std::size_t max_items = 256;             ///< Closes early at this many commands,
+  std::size_t max_bytes = 4u << 20;        ///< or at this size of their documents.
 };
 
 /// One host's window: when does what has gathered leave? Pure; `now` is an argument.
@@ -32,7 +32,7 @@ class BatchWindow {
 
   /// A command joined; `send_by` is when its deadline would be missed.
   void add(TimePoint now, std::size_t bytes, std::optional<TimePoint> send_by);
-  /// The newest commands that joined are withdrawn; the window may be empty afterwards.
+  /// One command of `bytes` is withdrawn; the window may be empty afterwards.
   void remove(std::size_t bytes);
   /// What had gathered left as one message of `items` commands.
   void sent(TimePoint now, std::size_t items, std::size_t bytes);
@@ -47,8 +47,8 @@ class BatchWindow {
   std::size_t batchLimit() const;
 
   /// When the window closes: nothing while it is empty, `now` or earlier if it should go at once.
-  /// `more_waiting`: the intake holds commands that were not placed yet, so a window that nothing
-  /// else holds open waits for this turn to end.
+  /// Ask after everything that waits in the intake was placed, so that company in the same turn
+  /// shares the message.
   std::optional<TimePoint> closesAt(TimePoint now) const;
 
   /// Smoothed time from sending a message to its acceptance.

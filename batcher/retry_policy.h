@@ -10,25 +10,25 @@
 namespace vms::batcher {
 
 struct RetryOptions {
-  std::uint32_t max_tries = 3; ///< Hosts per user run.
+  std::uint32_t max_tries = 3;  ///< Hosts per user run.
   Duration soon = milliseconds(200);
-  Duration first = milliseconds(500); ///< Back-off after the first counted try; doubles.
+  Duration first = milliseconds(500);  ///< Back-off after the first counted try; doubles.
   Duration cap = seconds(30);
   Duration ha_cap = std::chrono::minutes(5);
-  std::uint32_t max_soon_tries = 30; ///< Uncounted retries of a user run in a row.
+  std::uint32_t max_soon_tries = 30;  ///< Uncounted retries of a user run in a row.
 };
 
 struct RetryDecision {
   enum class Kind {
-    Fail,  ///< The run ends as failed.
-    Retry, ///< Queued again after `delay`.
-    Hold,  ///< Held, and tried again after `delay` at the latest.
-    Ask,   ///< Nothing: the host will say.
+    Fail,   ///< The run ends as failed.
+    Retry,  ///< Queued again after `delay`.
+    Hold,   ///< Held, and tried again after `delay` at the latest.
+    Ask,    ///< Nothing: the host will say.
   };
   Kind kind = Kind::Fail;
   Duration delay{};
-  bool counted = false;    ///< Uses up one of the run's tries.
-  bool avoid_host = false; ///< Prefer another host.
+  bool counted = false;     ///< Uses up one of the run's tries.
+  bool avoid_host = false;  ///< Prefer another host.
 };
 
 /// What follows when an attempt of a run ended with `error_class`, after `tries` counted and

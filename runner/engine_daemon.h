@@ -22,11 +22,11 @@ struct EngineSeams {
   Faults& faults;
 };
 
-/// The engine as a process: loads the store, serves agents over the listener, commits what each turn
-/// of the engine changed and only then lets its effects out (S13).
+/// The engine as a process: loads the store, serves agents over the listener, commits what each
+/// turn of the engine changed and only then lets its effects out (S13).
 ///
-/// One executor, which must run on one thread: everything here happens on it. The seams are borrowed
-/// and outlive this object.
+/// One executor, which must run on one thread: everything here happens on it. The seams are
+/// borrowed and outlive this object.
 class EngineDaemon {
  public:
   EngineDaemon(asio::any_io_executor executor, EngineSeams seams, EngineOptions options);
@@ -43,7 +43,8 @@ class EngineDaemon {
   /// Asks `run()` to end: no new sessions or work; what is committed is delivered. Idempotent.
   void stop();
 
-  /// The operations for clients. Valid as long as this object; before `load()` nothing may be called.
+  /// The operations for clients. Valid as long as this object; before `load()` nothing may be
+  /// called.
   Service& service();
 
  private:

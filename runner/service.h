@@ -18,20 +18,20 @@ namespace asio = boost::asio;
 
 /// Who asks, as authenticated.
 struct Principal {
-  std::string name; ///< The token's id; idempotency keys and audit belong to it.
-  std::string role; ///< viewer, operator, admin
+  std::string name;  ///< The token's id; idempotency keys and audit belong to it.
+  std::string role;  ///< viewer, operator, admin
 };
 
-/// One or many VMs. Exactly one of the three is set; `all` and `selector` are expanded by the engine
-/// at the moment of acceptance.
+/// One or many VMs. Exactly one of the three is set; `all` and `selector` are expanded by the
+/// engine at the moment of acceptance.
 struct VmSelection {
-  std::vector<std::string> vms; ///< Names or ids.
-  std::map<std::string, std::string> selector; ///< Labels that must all match.
+  std::vector<std::string> vms;                 ///< Names or ids.
+  std::map<std::string, std::string> selector;  ///< Labels that must all match.
   bool all = false;
 };
 
 struct DefineVms {
-  std::string xml; ///< One `<domain>` or many in `<domains>`.
+  std::string xml;  ///< One `<domain>` or many in `<domains>`.
   std::optional<int> priority;
   std::optional<HaPolicy> ha;
   std::optional<int> tier;
@@ -47,19 +47,19 @@ struct VmSettings {
   std::optional<int> tier;
   std::optional<std::vector<std::string>> after;
   std::optional<Gate> gate;
-  std::optional<std::map<std::string, std::string>> labels; ///< An empty value removes a label.
+  std::optional<std::map<std::string, std::string>> labels;  ///< An empty value removes a label.
 };
 
 struct VmView {
   VmRecord vm;
   /// stopped, queued, held, placed, sent, staged, building, running, ready, unknown
   std::string state;
-  std::string state_reason; ///< Why it is held or unknown; empty otherwise.
-  std::optional<AttemptRecord> attempt; ///< The open one.
+  std::string state_reason;              ///< Why it is held or unknown; empty otherwise.
+  std::optional<AttemptRecord> attempt;  ///< The open one.
 };
 
 struct VmPage {
-  std::vector<VmView> vms; ///< By name.
+  std::vector<VmView> vms;  ///< By name.
   std::string next_cursor;
 };
 
@@ -67,29 +67,29 @@ struct StartRequest {
   VmSelection selection;
   std::optional<HostId> host;
   std::vector<HostId> avoid;
-  std::optional<int> priority; ///< Default: each VM's own.
+  std::optional<int> priority;  ///< Default: each VM's own.
   bool paused = false;
   std::optional<Duration> deadline;
-  std::string idempotency_key; ///< Empty: none. At most 255 printable ASCII characters.
-  std::string body_hash;       ///< Of what the key must go with.
+  std::string idempotency_key;  ///< Empty: none. At most 255 printable ASCII characters.
+  std::string body_hash;        ///< Of what the key must go with.
 };
 
 /// Counts partition `total` by the run's state or its open attempt's.
 struct RequestView {
   RequestRecord request;
-  std::string state; ///< active, succeeded, failed, cancelled (cancelled: nothing failed)
+  std::string state;  ///< active, succeeded, failed, cancelled (cancelled: nothing failed)
   std::uint32_t queued = 0, placed = 0, sent = 0, staged = 0, building = 0, running = 0, ready = 0,
                 failed = 0, held = 0, unknown = 0, cancelled = 0;
-  std::uint32_t batches = 0; ///< Bulk create messages that carried its runs.
+  std::uint32_t batches = 0;  ///< Bulk create messages that carried its runs.
   std::optional<Duration> eta;
   struct Failure {
     std::string vm_name, host, error_class, error;
   };
-  std::vector<Failure> failures; ///< First 100, failed and held, by position.
+  std::vector<Failure> failures;  ///< First 100, failed and held, by position.
 };
 
 struct RequestPage {
-  std::vector<RequestView> requests; ///< Newest first.
+  std::vector<RequestView> requests;  ///< Newest first.
   std::string next_cursor;
 };
 
@@ -97,7 +97,7 @@ struct RequestPage {
 struct DryRunItem {
   std::string vm_name;
   std::optional<HostId> host;
-  std::string why_not; ///< When there is no host.
+  std::string why_not;  ///< When there is no host.
 };
 
 struct StopVms {
@@ -107,7 +107,7 @@ struct StopVms {
 struct StopItem {
   VmId vm;
   std::string vm_name;
-  std::string state; ///< stopping, stopped, cancelled, refused
+  std::string state;  ///< stopping, stopped, cancelled, refused
   std::string error_class, error;
 };
 
@@ -119,8 +119,8 @@ struct HostView {
   std::optional<WallTime> lease_until;
   std::uint64_t memory_free = 0, reserved_memory = 0;
   std::uint32_t running = 0, staged = 0, lane_width = 0, lane_busy = 0, queue_depth = 0;
-  double starts_per_s = 0; ///< Over the last minute.
-  std::uint32_t failures_recent = 0; ///< Over the last ten minutes.
+  double starts_per_s = 0;            ///< Over the last minute.
+  std::uint32_t failures_recent = 0;  ///< Over the last ten minutes.
   std::vector<std::string> foreign_domains;
 };
 
@@ -139,8 +139,8 @@ struct RequestEvent {
   RequestView view;
 };
 
-/// Progress of one request: a snapshot first, then the newest state after each change; a reader that
-/// lags skips intermediate states and never holds anything up.
+/// Progress of one request: a snapshot first, then the newest state after each change; a reader
+/// that lags skips intermediate states and never holds anything up.
 class RequestWatch {
  public:
   virtual ~RequestWatch() = default;
@@ -180,13 +180,15 @@ class Service {
   virtual asio::awaitable<Result<HostView>> showHost(HostId host) = 0;
   virtual asio::awaitable<Result<std::vector<StagingItem>>> staging(HostId host) = 0;
   virtual asio::awaitable<Result<HostView>> setDraining(Principal who, HostId host, bool on) = 0;
-  /// Forgets an alarm or a quarantine after a person looked; after a restore, confirms the host (S8).
+  /// Forgets an alarm or a quarantine after a person looked; after a restore, confirms the host
+  /// (S8).
   virtual asio::awaitable<Result<HostView>> confirmHost(Principal who, HostId host) = 0;
 
   virtual asio::awaitable<Result<HistoryPage>> history(HistoryQuery query) = 0;
   virtual asio::awaitable<Result<HistoryStats>> historyStats(HistoryQuery query) = 0;
 
-  /// Nothing keeps the engine from starting VMs: store loaded, not full, not waiting after a restore.
+  /// Nothing keeps the engine from starting VMs: store loaded, not full, not waiting after a
+  /// restore.
   virtual Result<void> readiness() const = 0;
 
   /// Tokens by the hash of their secret; for authentication.

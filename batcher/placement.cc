@@ -1,0 +1,124 @@
+#include "batcher/placement.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "schema/base/memory_size.h"
+
+namespace vms::batcher {
+namespace {
+
+bool contains(const std::vector<HostId>& list, const HostId& host) {
+  return std::find(list.begin(), list.end(), host) != list.end();
+}
+
+std::uint64_t vcpuLimit(const HostFacts& facts, const PlacementLimits& limits) {
+  return static_cast<std::uint64_t>(std::floor(facts.cpus * limits.vcpu_ratio));
+}
+
+/// Lower is better. Waiting for a lane counts most, then fullness, then blame.
+double costOf(const Inventory::Host& host, const Demand& demand, double penalty) {
+  const double width = std::max(1u, host.facts.lane_width);
+  const double waiting = (host.pending + 1.0) / width;
+  const double fullness = static_cast<double>(host.memory_used + demand.memory) /
+                          std::max(1.0, static_cast<double>(host.facts.memory));
+  return waiting + fullness + penalty;
+}
+
+std::string missing(const HostId& id, const Inventory::Host& host, const Demand& demand,
+                    const PlacementLimits& limits) {
+  if (host.memoryFree() < demand.memory) {
+    return "host " + id + " has " + formatMemorySize(host.memoryFree()) + " of memory free of " +
+           formatMemorySize(demand.memory) + " needed";
+  }
+  const std::uint64_t limit = vcpuLimit(host.facts, limits);
+  return "host " + id + " has " + std::to_string(limit - std::min(limit, host.vcpus_used)) +
+         " vCPUs free of " + std::to_string(demand.vcpus) + " needed";
+}
+
+}  // namespace
+
+Placement place(const PlacementQuery& query, const Inventory& inventory,
+                const PenaltyBook& penalties, TimePoint now, const PlacementLimits& limits) {
+  struct Best {
+    HostId host;
+    double cost = 0;
+    bool disliked = false;
+  };
+  std::optional<Best> best;
+  bool fits_but_busy = false;
+  bool possible = false;
+  bool known = false;
+  std::string largest_why, unready_why, full_why;
+  std::uint64_t largest = 0;
+  double most_free = -1;
+
+  const auto consider = [&](const HostId& id, const Inventory::Host& host) {
+    if (contains(query.avoid, id)) return;
+    known = true;
+    if (host.facts.memory >= largest) {
+      largest = host.facts.memory;
+      largest_why = "the largest allowed host, " + id + ", has " +
+                    formatMemorySize(host.facts.memory) + " of memory and carries " +
+                    std::to_string(vcpuLimit(host.facts, limits)) + " vCPUs";
+    }
+    if (host.facts.memory < query.demand.memory ||
+        vcpuLimit(host.facts, limits) < query.demand.vcpus) {
+      return;
+    }
+    possible = true;
+    if (!host.facts.schedulable) {
+      if (unready_why.empty()) unready_why = "host " + id + " is " + host.facts.why_not;
+      return;
+    }
+    const bool fits = host.memoryFree() >= query.demand.memory &&
+                      host.vcpus_used + query.demand.vcpus <= vcpuLimit(host.facts, limits);
+    if (!fits) {
+      if (static_cast<double>(host.memoryFree()) > most_free) {
+        most_free = static_cast<double>(host.memoryFree());
+        full_why = missing(id, host, query.demand, limits);
+      }
+      return;
+    }
+    if (host.unanswered >= host.facts.credits) {
+      fits_but_busy = true;
+      return;
+    }
+    const bool disliked = contains(query.rather_not, id);
+    const double cost = costOf(host, query.demand, penalties.of(id, now));
+    if (!best || (best->disliked && !disliked) ||
+        (best->disliked == disliked && cost < best->cost)) {
+      best = Best{id, cost, disliked};
+    }
+  };
+
+  if (query.only) {
+    if (const Inventory::Host* host = inventory.find(*query.only)) consider(*query.only, *host);
+  } else {
+    for (const auto& [id, host] : inventory.hosts()) consider(id, host);
+  }
+
+  Placement result;
+  if (best) {
+    result.kind = Placement::Kind::Fits;
+    result.host = best->host;
+  } else if (fits_but_busy) {
+    result.kind = Placement::Kind::Full;
+    result.why = "every host that fits has a full intake";
+  } else if (known && !possible) {
+    result.kind = Placement::Kind::Impossible;
+    result.why = largest_why + "; it needs " + formatMemorySize(query.demand.memory) + " and " +
+                 std::to_string(query.demand.vcpus) + " vCPUs";
+  } else if (!full_why.empty()) {
+    result.why = full_why;
+  } else if (!unready_why.empty()) {
+    result.why = unready_why;
+  } else if (query.only) {
+    result.why = "host " + *query.only + " is not known, or is to be avoided";
+  } else {
+    result.why = "no host is known";
+  }
+  return result;
+}
+
+}  // namespace vms::batcher

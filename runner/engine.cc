@@ -1,0 +1,187 @@
+#include "runner/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "runner/dispatcher.h"
+#include "runner/reconciler.h"
+#include "runner/run_book.h"
+#include "schema/base/check.h"
+
+namespace vms::runner {
+namespace {
+
+void restoreRequests(EngineState& state, Snapshot& snapshot) {
+  for (RequestRecord& record : snapshot.requests) {
+    if (!record.idempotency_key.empty()) {
+      state.keys.emplace(std::pair(record.principal, record.idempotency_key), record.id);
+    }
+    Request& request = state.requests[record.id];
+    request.record = std::move(record);
+  }
+  std::sort(snapshot.items.begin(), snapshot.items.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.request, a.position) < std::pair(b.request, b.position);
+  });
+  for (const ItemRecord& item : snapshot.items) {
+    Request& request = state.request(item.request);
+    VMS_CHECK(item.position == request.items.size(), "the items of a request have no gaps");
+    request.items.push_back(item);
+    Run& run = state.run(item.run);
+    run.items.emplace_back(item.request, item.position);
+    if (!item.cancelled && !isFinal(run.record.state)) ++request.open;
+  }
+  std::vector<const RequestRecord*> finished;
+  for (const auto& [id, request] : state.requests) {
+    if (request.record.finished_at) finished.push_back(&request.record);
+  }
+  std::sort(finished.begin(), finished.end(), [](const auto* a, const auto* b) {
+    return std::pair(*a->finished_at, a->id) < std::pair(*b->finished_at, b->id);
+  });
+  for (const RequestRecord* record : finished) state.finished_requests.push_back(record->id);
+}
+
+/// Puts an open run back to where it waits; back-offs go on where they were (S25).
+void resumeRun(EngineState& state, Run& run, const Now& now) {
+  RunRecord& record = run.record;
+  ++state.open_runs;
+  state.vm(record.vm).run = record.id;
+  run.waiting_since = now.mono - std::max(Duration{}, now.wall - record.requested_at);
+  const bool waits = record.state == RunState::Queued || record.state == RunState::Held;
+  const Attempt* attempt = record.attempt ? state.findAttempt(*record.attempt) : nullptr;
+  const bool unsent = waits || (attempt && attempt->record.state == AttemptState::Placed);
+  if (record.options.deadline && unsent) {
+    run.send_by = now.mono + std::max(Duration{}, *record.options.deadline - now.wall);
+    state.deadlines.emplace(*run.send_by, record.id);
+  }
+  if (!waits) return;
+  if (record.backoff > Duration{}) {
+    run.not_before = now.mono + record.backoff;
+    state.backoffs.emplace(*run.not_before, record.id);
+  } else {
+    makeReady(state, run);
+  }
+}
+
+}  // namespace
+
+void Engine::restore(Snapshot snapshot, const Now& now) {
+  state_.marks = snapshot.marks;
+  // Sessions of an earlier term must not match one of ours.
+  state_.last_session = snapshot.marks.term.value << 32U;
+  state_.started_at = state_.watched_at = now.mono;
+  state_.heartbeat_due = state_.last_seen_due = now.mono;
+
+  for (VmRecord& record : snapshot.vms) {
+    if (record.defined) state_.vm_names.emplace(record.spec.name, record.spec.id);
+    const VmId id = record.spec.id;
+    state_.vms[id].record = std::move(record);
+  }
+  for (HostRecord& record : snapshot.hosts) {
+    Host& host = state_.hosts[record.id];
+    host.silent_since = now.mono;
+    host.window = batcher::BatchWindow(state_.options.window);
+    host.record = std::move(record);
+  }
+  for (RunRecord& record : snapshot.runs) {
+    const RunId id = record.id;
+    state_.runs[id].record = std::move(record);
+  }
+  restoreRequests(state_, snapshot);
+  for (TokenRecord& token : snapshot.tokens) {
+    const std::string hash = token.hash;
+    state_.tokens.emplace(hash, std::move(token));
+  }
+  std::vector<std::pair<WallTime, AttemptId>> closed;
+  for (AttemptRecord& record : snapshot.attempts) {
+    const AttemptId id = record.ref.attempt;
+    if (isFinal(record.state)) closed.emplace_back(record.ended_at.value_or(WallTime{}), id);
+    state_.attempts[id].record = std::move(record);
+  }
+  std::sort(closed.begin(), closed.end());
+  for (const auto& [ended, id] : closed) {
+    if (Host* host = state_.findHost(state_.attempt(id).record.host)) host->recent.push_back(id);
+  }
+  for (auto& [id, run] : state_.runs) {
+    if (!isFinal(run.record.state)) resumeRun(state_, run, now);
+  }
+  restoreAttempts(state_, now);
+  state_.capacity_changed = true;
+}
+
+Engine::Turn Engine::takeTurn(const Now& now) {
+  watchHosts(state_, now);
+  dispatch(state_, mayStart().has_value(), now);
+  Turn turn;
+  turn.changes = state_.takeChanges(now);
+  turn.effects = state_.takeEffects();
+  turn.higher_marks = std::exchange(state_.higher_marks, std::nullopt);
+  boundMemory(state_);
+  return turn;
+}
+
+TimePoint Engine::nextTurn(const Now& now) const {
+  return std::min(nextDispatch(state_, now), state_.heartbeat_due);
+}
+
+void Engine::committed(CommitNumber number) { state_.marks.commit = number; }
+
+void Engine::marksRaised(const Marks& marks) {
+  state_.marks = marks;
+  for (const auto& [session, host] : state_.sessions) state_.effects.close.push_back(session);
+}
+
+bool Engine::restoreIsOver() const {
+  return state_.marks.restored && !state_.hosts.empty() &&
+         std::all_of(state_.hosts.begin(), state_.hosts.end(), [](const auto& entry) {
+           const Host& host = entry.second;
+           return host.record.confirmed && host.session && host.session->listed;
+         });
+}
+
+Result<void> Engine::confirmHost(const HostId& id, const Now& now) {
+  Host* host = state_.findHost(id);
+  if (host == nullptr) {
+    return Error{ErrorClass::NotFound,
+                 "no host is called '" + id + "'; 'vmsctl host list' shows those that are known"};
+  }
+  if (!host->record.alarm.empty()) {
+    // Whatever comes next is judged as if the old boot had been silent for ever.
+    host->record.alarm.clear();
+    host->silence_is_exact = false;
+    host->record.last_seen = now.wall - std::chrono::hours(24 * 365 * 10);
+  }
+  host->record.confirmed = true;
+  state_.touchHost(id);
+  state_.capacity_changed = true;
+  return {};
+}
+
+Result<void> Engine::setDraining(const HostId& id, bool on, const Now& now) {
+  Host* host = state_.findHost(id);
+  if (host == nullptr) {
+    return Error{ErrorClass::NotFound,
+                 "no host is called '" + id + "'; 'vmsctl host list' shows those that are known"};
+  }
+  if (host->record.draining == on) return {};
+  host->record.draining = on;
+  state_.touchHost(id);
+  state_.capacity_changed = true;
+  if (on) withdrawGathered(state_, *host, now);
+  return {};
+}
+
+Result<void> Engine::mayStart() const {
+  if (!state_.marks.restored) return {};
+  std::string waiting;
+  for (const auto& [id, host] : state_.hosts) {
+    if (host.record.confirmed && host.session && host.session->listed) continue;
+    waiting += (waiting.empty() ? "" : ", ") + id;
+    if (waiting.size() > 200) break;
+  }
+  return Error{ErrorClass::Unavailable,
+               "the database was restored and nothing starts until every host has reported and an "
+               "operator has confirmed it with 'vmsctl host confirm'" +
+                   (waiting.empty() ? std::string{} : "; waiting for " + waiting)};
+}
+
+}  // namespace vms::runner

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "runner/engine.h"
+#include "runner/service.h"
+#include "runner/store.h"
+#include "runner/turn_loop.h"
+
+namespace vms::runner {
+
+/// The client's side of the daemon: each call changes the engine's state at once and answers after
+/// the turn is durable.
+class EngineService final : public Service {
+ public:
+  EngineService(asio::any_io_executor executor, Clock& clock, Engine& engine, Store& store,
+                TurnLoop& turns);
+  ~EngineService() override;
+
+  asio::awaitable<Result<std::vector<VmView>>> defineVms(Principal who, DefineVms what) override;
+  asio::awaitable<Result<VmPage>> listVms(VmSelection which, std::size_t limit,
+                                          std::string cursor) override;
+  asio::awaitable<Result<VmView>> showVm(std::string name_or_id) override;
+  asio::awaitable<Result<VmView>> setVm(Principal who, std::string name_or_id,
+                                        VmSettings settings) override;
+  asio::awaitable<Result<void>> undefineVm(Principal who, std::string name_or_id) override;
+  asio::awaitable<Result<RequestView>> createRequest(Principal who, StartRequest what) override;
+  asio::awaitable<Result<std::vector<DryRunItem>>> dryRun(StartRequest what) override;
+  asio::awaitable<Result<RequestView>> showRequest(RequestId id) override;
+  asio::awaitable<Result<RequestPage>> listRequests(std::size_t limit, std::string cursor) override;
+  asio::awaitable<Result<RequestView>> cancelRequest(Principal who, RequestId id) override;
+  asio::awaitable<Result<std::unique_ptr<RequestWatch>>> watchRequest(RequestId id) override;
+  asio::awaitable<Result<std::vector<StopItem>>> stopVms(Principal who, StopVms what) override;
+  asio::awaitable<Result<std::vector<HostView>>> listHosts() override;
+  asio::awaitable<Result<HostView>> showHost(HostId host) override;
+  asio::awaitable<Result<std::vector<StagingItem>>> staging(HostId host) override;
+  asio::awaitable<Result<HostView>> setDraining(Principal who, HostId host, bool on) override;
+  asio::awaitable<Result<HostView>> confirmHost(Principal who, HostId host) override;
+  asio::awaitable<Result<HistoryPage>> history(HistoryQuery query) override;
+  asio::awaitable<Result<HistoryStats>> historyStats(HistoryQuery query) override;
+  Result<void> readiness() const override;
+  std::optional<TokenRecord> findToken(const std::string& hash) const override;
+  asio::awaitable<Result<void>> putToken(Principal who, TokenRecord token) override;
+  std::vector<TokenRecord> listTokens() const override;
+
+  /// Wakes the watchers of requests that changed.
+  void release(const Effects& effects);
+  /// Ends all watches.
+  void stop();
+
+ private:
+  struct Watch;
+  class RequestWatchImpl;
+
+  /// Refuses what would add work while the disk is full.
+  Result<void> hasRoom() const;
+  Now now() const { return turns_.now(); }
+
+  asio::any_io_executor executor_;
+  Clock& clock_;
+  Engine& engine_;
+  Store& store_;
+  TurnLoop& turns_;
+  std::multimap<RequestId, std::weak_ptr<Watch>> watches_;
+  bool stopping_ = false;
+};
+
+}  // namespace vms::runner

@@ -1,0 +1,193 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "batcher/batch_window.h"
+#include "batcher/host_penalty.h"
+#include "batcher/inventory.h"
+#include "batcher/ready_queue.h"
+#include "runner/engine_options.h"
+#include "runner/records.h"
+#include "runner/store.h"
+#include "schema/base/rng.h"
+#include "schema/base/time.h"
+#include "schema/proto/agent.pb.h"
+
+namespace vms::runner {
+
+/// The two clocks at one moment.
+struct Now {
+  TimePoint mono;
+  WallTime wall;
+};
+
+struct Vm {
+  VmRecord record;
+  std::optional<RunId> run;          ///< Open.
+  std::optional<AttemptId> attempt;  ///< Open: it runs, or may.
+  std::map<HostId, bool> foreign;    ///< Hosts where it exists outside our control (S11).
+};
+
+struct Run {
+  RunRecord record;
+  std::vector<std::pair<RequestId, std::uint32_t>> items;  ///< Requests that share it.
+  TimePoint waiting_since;
+  std::optional<TimePoint> not_before;  ///< End of its back-off.
+  std::optional<TimePoint> send_by;     ///< Its deadline on the interval clock.
+};
+
+struct Request {
+  RequestRecord record;
+  std::vector<ItemRecord> items;
+  std::uint32_t open = 0;  ///< Items without an outcome.
+};
+
+struct Attempt {
+  AttemptRecord record;
+  TimePoint news_at;                  ///< When the host last said something of it.
+  std::optional<TimePoint> asked_at;  ///< When it was last asked.
+  bool wish_heard =
+      false;  ///< The host has answered the wish in this session; its outcome follows.
+  std::optional<TimePoint> ready_due;  ///< When its gate opens by itself.
+};
+
+/// What is known of a connected agent; gone with its session.
+struct SessionState {
+  SessionNumber number = 0;
+  std::string instance;
+  proto::Readiness readiness = proto::RECOVERING;
+  std::string not_ready_reason;
+  TimePoint heard_at;
+  Duration hypervisor_age{};
+  bool listed = false;  ///< A complete list has come in this session.
+  std::uint32_t credits = 0;
+  std::uint32_t lane_width = 0, lane_busy = 0, queue_depth = 0, staged = 0, running = 0;
+};
+
+struct MessageInFlight {
+  BatchId batch;
+};
+
+struct Host {
+  HostRecord record;
+  std::optional<SessionState> session;
+  TimePoint silent_since;              ///< While there is no session; since start at the earliest.
+  bool silence_is_exact = false;       ///< False: since before the engine's start (S3).
+  bool speaks_for_hypervisor = false;  ///< What this session calls gone is gone (S4).
+  bool lost = false;  ///< Silent for longer than the time-out; its attempts are UNKNOWN.
+  batcher::BatchWindow window{batcher::WindowPolicy{}};
+  std::deque<AttemptId> gathered;  ///< PLACED here, in order.
+  std::deque<MessageInFlight> in_flight;
+  std::set<AttemptId> open;                     ///< Attempts on this host that are not final.
+  std::map<std::string, proto::Domain> listed;  ///< By attempt or, for foreign ones, VM id bytes.
+  std::deque<AttemptId> recent;                 ///< Closed ones still in memory, oldest first.
+  std::deque<TimePoint> recent_starts;          ///< Of the last minute, bounded.
+  std::deque<TimePoint> recent_failures;        ///< Of the last ten minutes, bounded.
+};
+
+/// What a turn lets out once it is durable.
+struct Effects {
+  struct Outgoing {
+    SessionNumber session = 0;
+    proto::Frame frame;
+  };
+  std::vector<Outgoing> frames;
+  std::vector<SessionNumber> close;  ///< Sessions that are over for us.
+  std::set<RequestId> touched;       ///< Whose watchers have something to see.
+};
+
+/// Everything the engine knows. One owner, one thread; plain data and the bookkeeping that must
+/// never be forgotten: which rows changed, and which transitions are legal.
+///
+/// Rows are changed only through references from here, followed by the matching `touch`.
+class EngineState {
+ public:
+  EngineState(EngineOptions options, Rng& rng);
+
+  Vm& vm(VmId id);
+  Run& run(RunId id);
+  Request& request(RequestId id);
+  Attempt& attempt(AttemptId id);
+  Host* findHost(const HostId& id);
+  Vm* findVm(const std::string& name_or_id);
+  const Vm* findVm(const std::string& name_or_id) const;
+  Attempt* findAttempt(AttemptId id);
+
+  /// The row will be part of the next commit.
+  void touchVm(VmId id) { dirty_vms_.insert(id); }
+  void touchRun(RunId id) { dirty_runs_.insert(id); }
+  void touchRequest(RequestId id) { dirty_requests_.insert(id); }
+  void touchItem(RequestId id, std::uint32_t position) { dirty_items_.insert({id, position}); }
+  void touchAttempt(AttemptId id) { dirty_attempts_.insert(id); }
+  void touchHost(const HostId& id) { dirty_hosts_.insert(id); }
+  void touchToken(const std::string& id) { dirty_tokens_.insert(id); }
+
+  /// The only ways to change a state: checked against the tables.
+  void setState(Run& run, RunState state);
+  void setState(Attempt& attempt, AttemptState state);
+
+  /// Rows touched since the last call, as they are now; rows of requests before their items, and so
+  /// on.
+  std::vector<Change> takeChanges(const Now& now);
+  bool hasChanges() const;
+
+  void send(SessionNumber session, proto::Frame frame);
+  Effects takeEffects();
+
+  Uuid newId(const Now& now) { return makeUuidV7(now.wall, rng); }
+
+  EngineOptions options;
+  Rng& rng;
+  Marks marks;
+
+  std::map<VmId, Vm> vms;
+  std::map<std::string, VmId> vm_names;  ///< Of defined VMs.
+  std::map<RunId, Run> runs;
+  std::map<RequestId, Request> requests;
+  std::map<std::pair<std::string, std::string>, RequestId> keys;  ///< (principal, key)
+  std::map<AttemptId, Attempt> attempts;
+  std::map<HostId, Host> hosts;
+  std::map<SessionNumber, HostId> sessions;
+  std::map<std::string, TokenRecord> tokens;  ///< By hash.
+
+  batcher::ReadyQueue ready;             ///< QUEUED and HELD runs that may be placed now.
+  std::set<RunId> waiting_for_capacity;  ///< HELD runs that did not fit; woken by capacity.
+  bool capacity_changed = false;
+  std::multimap<TimePoint, RunId> backoffs;
+  std::multimap<TimePoint, RunId> deadlines;
+  std::multimap<TimePoint, AttemptId> gates;
+  batcher::Inventory inventory;
+  batcher::PenaltyBook penalties;
+
+  TimePoint started_at;  ///< When this engine loaded its store.
+  TimePoint watched_at;  ///< The last look at silence; a gap is our own pause, not the hosts'.
+  TimePoint heartbeat_due;
+  TimePoint last_seen_due;
+  /// Marks that an agent has met and this store has not: it was restored (S8).
+  std::optional<Marks> higher_marks;
+  std::size_t open_runs = 0;
+  SessionNumber last_session = 0;
+  std::deque<RequestId> finished_requests;  ///< Oldest first; bounds what stays in memory.
+  Effects effects;
+
+ private:
+  std::set<VmId> dirty_vms_;
+  std::set<RunId> dirty_runs_;
+  std::set<RequestId> dirty_requests_;
+  std::set<std::pair<RequestId, std::uint32_t>> dirty_items_;
+  std::set<AttemptId> dirty_attempts_;
+  std::set<HostId> dirty_hosts_;
+  std::set<std::string> dirty_tokens_;
+};
+
+/// Nothing if `text` is not a UUID.
+std::optional<VmId> parseVmId(const std::string& text);
+
+}  // namespace vms::runner

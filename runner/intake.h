@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runner/engine_state.h"
+#include "runner/service.h"
+
+/// What clients want done: bulk starts, cancels and stops. Synchronous; the caller releases the
+/// answer once the turn is durable (S13).
+namespace vms::runner {
+
+/// Accepts one bulk request whole, or refuses it whole. The same principal and key again gives the
+/// same request, KeyReused if the body differs (S23).
+Result<RequestId> createRequest(EngineState& state, const Principal& who, const StartRequest& what,
+                                const Now& now);
+
+/// Withdraws what has not been sent, wishes the rest away (S22). Idempotent.
+Result<void> cancelRequest(EngineState& state, RequestId id, const Now& now);
+
+/// Stops what runs, cancels what is on its way, per VM.
+Result<std::vector<StopItem>> stopVms(EngineState& state, const Principal& who, const StopVms& what,
+                                      const Now& now);
+
+/// Sends the attempt's durable wishes (cancel, stop) to its host, if it is connected.
+void sendWishes(EngineState& state, Attempt& attempt, const Now& now);
+
+}  // namespace vms::runner

@@ -1,0 +1,557 @@
+#include "runner/reconciler.h"
+
+#include <algorithm>
+
+#include "runner/dispatcher.h"
+#include "runner/domain_report.h"
+#include "runner/host_identity.h"
+#include "runner/intake.h"
+#include "runner/run_book.h"
+#include "schema/base/check.h"
+#include "schema/base/log.h"
+#include "schema/frames.h"
+
+namespace vms::runner {
+namespace {
+
+constexpr std::size_t kMaxHelloText = 256;
+
+Error refuse(ErrorClass error_class, std::string message) {
+  return {error_class, std::move(message)};
+}
+
+Result<void> checkHello(const EngineState& state, const HostId& host, const proto::Hello& hello) {
+  if (hello.protocol_min() > kProtocolMax || hello.protocol_max() < kProtocolMin) {
+    return refuse(ErrorClass::Invalid,
+                  "agent speaks protocol " + std::to_string(hello.protocol_min()) + " to " +
+                      std::to_string(hello.protocol_max()) + ", this engine " +
+                      std::to_string(kProtocolMin) + " to " + std::to_string(kProtocolMax) +
+                      "; upgrade the older of the two");
+  }
+  if (hello.host() != host) {
+    return refuse(ErrorClass::Forbidden, "the agent calls itself '" + hello.host() +
+                                             "' but its certificate names '" + host + "'");
+  }
+  if (hello.boot_id().empty() || hello.boot_id().size() > kMaxHelloText ||
+      hello.hardware_uuid().empty() || hello.hardware_uuid().size() > kMaxHelloText ||
+      hello.agent_version().size() > kMaxHelloText ||
+      hello.hypervisor().uri().size() > 4 * kMaxHelloText ||
+      hello.hypervisor().host_uuid().size() > kMaxHelloText) {
+    return refuse(ErrorClass::Invalid,
+                  "the hello lacks a boot id or a hardware UUID, or one is "
+                  "longer than a machine would say");
+  }
+  if (!state.hosts.contains(host) && state.hosts.size() >= state.options.max_hosts) {
+    return refuse(ErrorClass::RateLimited, "this engine has " + std::to_string(state.hosts.size()) +
+                                               " hosts already; forget one first");
+  }
+  const std::string& store = hello.marks().store_id();
+  if (!store.empty() && store != state.marks.store_id.uuid.toBytes()) {
+    return refuse(ErrorClass::Forbidden,
+                  "this agent has served another engine database; restore that database, or stop "
+                  "its VMs and remove the agent's state directory");
+  }
+  return {};
+}
+
+/// The engine's database is older than what this agent has seen of it (S8).
+void noteMarks(EngineState& state, const proto::StoreMarks& marks) {
+  if (marks.store_id().empty()) return;
+  if (marks.term() <= state.marks.term.value && marks.commit() <= state.marks.commit.value) return;
+  Marks higher = state.higher_marks.value_or(state.marks);
+  higher.term.value = std::max(higher.term.value, marks.term());
+  higher.commit.value = std::max(higher.commit.value, marks.commit());
+  state.higher_marks = higher;
+  state.marks.restored = true;
+  for (auto& [id, host] : state.hosts) {
+    host.record.confirmed = false;
+    state.touchHost(id);
+  }
+}
+
+void recordHello(EngineState& state, Host& host, const proto::Hello& hello, BootVerdict verdict,
+                 const Now& now) {
+  HostRecord& record = host.record;
+  if (verdict == BootVerdict::Enrolled) {
+    record.hardware_uuid = hello.hardware_uuid();
+    record.first_seen = now.wall;
+  }
+  if (verdict == BootVerdict::Rebooted) record.retired_boots.push_back(record.boot_id);
+  record.boot_id = hello.boot_id();
+  record.cpus = hello.capacity().cpus();
+  record.memory = hello.capacity().memory();
+  record.agent_version = hello.agent_version();
+  record.last_seen = now.wall;
+  state.touchHost(record.id);
+}
+
+/// Where the agent stands with one attempt, as the phases say it.
+void applyPhases(EngineState& state, Attempt& attempt,
+                 const google::protobuf::RepeatedPtrField<proto::PhaseAge>& phases,
+                 const Now& now) {
+  AttemptRecord& record = attempt.record;
+  const auto note = [&](std::optional<WallTime>& at, std::uint64_t age_ms) {
+    if (at) return;
+    at = now.wall - milliseconds(static_cast<std::int64_t>(
+                        std::min<std::uint64_t>(age_ms, std::uint64_t{1} << 40)));
+    // A phase never precedes what led to it, whatever the clocks and queues in between did.
+    if (record.sent_at && *at < *record.sent_at) at = record.sent_at;
+    state.touchAttempt(record.ref.attempt);
+  };
+  bool staged = false, building = false;
+  for (const proto::PhaseAge& phase : phases) {
+    switch (phase.phase()) {
+      case proto::CLAIMED:
+        note(record.staged_at, phase.age_ms());
+        staged = true;
+        break;
+      case proto::BUILD_STARTED:
+        note(record.build_started_at, phase.age_ms());
+        building = true;
+        break;
+      case proto::BUILT:
+        note(record.built_at, phase.age_ms());
+        building = true;
+        break;
+      case proto::RUNNING:
+        note(record.running_at, phase.age_ms());
+        building = true;
+        break;
+      default:
+        break;
+    }
+  }
+  attempt.news_at = now.mono;
+  if (!record.accepted_at && (staged || building)) {
+    record.accepted_at = now.wall;
+    state.inventory.setPending(record.host, record.ref.attempt, true, false);
+  }
+  const AttemptState target = building ? AttemptState::Building : AttemptState::Staged;
+  if ((staged || building) && record.state != target && mayFollow(record.state, target)) {
+    state.setState(attempt, target);
+    if (const auto run = state.runs.find(record.run); run != state.runs.end()) {
+      touchWatchers(state, run->second);
+    }
+  }
+}
+
+bool hasStarted(const AttemptRecord& record) {
+  return record.state == AttemptState::Running || record.state == AttemptState::Ready;
+}
+
+void failAttempt(EngineState& state, Attempt& attempt, AttemptState final_state, EndCause cause,
+                 const Now& now) {
+  const RunId run_id = attempt.record.run;
+  const HostId host = attempt.record.host;
+  closeAttempt(state, attempt, final_state, cause, now);
+  const auto run = state.runs.find(run_id);
+  if (run != state.runs.end()) afterFailure(state, run->second, host, std::move(cause), now);
+}
+
+/// The open attempt that `ref` names on this host; nothing for what is over or never was.
+Attempt* findOpen(EngineState& state, const Host& host, const AttemptRef& ref) {
+  Attempt* attempt = state.findAttempt(ref.attempt);
+  if (attempt == nullptr || attempt->record.ref != ref || attempt->record.host != host.record.id ||
+      isFinal(attempt->record.state)) {
+    return nullptr;
+  }
+  return attempt;
+}
+
+EndCause causeFrom(const std::string& error_class, const std::string& message,
+                   ErrorClass otherwise) {
+  constexpr std::size_t kMaxMessage = 4'096;
+  return {parseErrorClass(error_class).value_or(otherwise), message.substr(0, kMaxMessage)};
+}
+
+void onHeartbeat(EngineState& state, Host& host, const proto::AgentHeartbeat& beat) {
+  SessionState& session = *host.session;
+  const bool was = whyNotSchedulable(state, host).empty();
+  session.readiness = beat.readiness();
+  session.not_ready_reason = beat.not_ready_reason();
+  session.hypervisor_age = milliseconds(
+      static_cast<std::int64_t>(std::min<std::uint64_t>(beat.hypervisor_age_ms(), 1u << 30)));
+  session.credits = beat.credits();
+  session.lane_width = beat.lane_width();
+  session.lane_busy = beat.lane_busy();
+  session.queue_depth = beat.queue_depth();
+  session.staged = beat.staged();
+  session.running = beat.running();
+  if (was != whyNotSchedulable(state, host).empty()) state.capacity_changed = true;
+}
+
+void onAccepted(EngineState& state, Host& host, const proto::BulkAccepted& message,
+                const Now& now) {
+  const auto in_flight = std::find_if(
+      host.in_flight.begin(), host.in_flight.end(),
+      [&](const MessageInFlight& m) { return m.batch.uuid.toBytes() == message.batch(); });
+  if (in_flight != host.in_flight.end()) {
+    host.in_flight.erase(in_flight);
+    host.window.accepted(now.mono);
+  }
+  host.session->credits = message.credits();
+  for (const auto& item : message.items()) {
+    const auto id = idFromBytes<AttemptId>(item.attempt());
+    Attempt* attempt = id ? state.findAttempt(*id) : nullptr;
+    if (attempt == nullptr || attempt->record.host != host.record.id ||
+        isFinal(attempt->record.state)) {
+      continue;
+    }
+    attempt->news_at = now.mono;
+    if (item.error_class().empty()) {
+      if (!attempt->record.accepted_at) {
+        attempt->record.accepted_at = now.wall;
+        state.touchAttempt(*id);
+      }
+      if (!hasStarted(attempt->record)) {
+        state.inventory.setPending(host.record.id, *id, true, false);
+      }
+    } else if (mayFollow(attempt->record.state, AttemptState::Refused)) {
+      failAttempt(state, *attempt, AttemptState::Refused,
+                  causeFrom(item.error_class(), item.error(), ErrorClass::HostRejected), now);
+    }
+  }
+}
+
+void acknowledge(EngineState& state, const Host& host, const proto::Outcome& outcome) {
+  proto::Frame frame;
+  proto::Acknowledge* message = frame.mutable_acknowledge();
+  proto::Acknowledge::Item* item = message->add_items();
+  *item->mutable_ref() = outcome.ref();
+  item->set_kind(outcome.kind());
+  message->set_store_id(state.marks.store_id.uuid.toBytes());
+  // The daemon fills in the commit that makes the outcome durable.
+  state.send(host.session->number, std::move(frame));
+}
+
+void onStarted(EngineState& state, Attempt& attempt, const proto::Outcome& outcome,
+               const Now& now) {
+  applyPhases(state, attempt, outcome.phases(), now);
+  if (!hasStarted(attempt.record)) attemptRuns(state, attempt, now);
+  // A cancel that came too late has had its answer; a stop is still wanted.
+  if (attempt.record.cancel_wished) {
+    attempt.record.cancel_wished = false;
+    state.touchAttempt(attempt.record.ref.attempt);
+  }
+  attempt.wish_heard = false;
+  sendWishes(state, attempt, now);
+}
+
+void onOutcome(EngineState& state, Host& host, const proto::Outcome& outcome, const Now& now) {
+  const std::optional<AttemptRef> ref = refFromProto(outcome.ref());
+  if (!ref) return;
+  Attempt* attempt = findOpen(state, host, *ref);
+  if (attempt == nullptr) {
+    // Over already, or forgotten with its history: the agent need not keep it. After a restore an
+    // outcome that is not known here may be news, so the agent keeps it.
+    if (!state.marks.restored || state.findAttempt(ref->attempt) != nullptr) {
+      acknowledge(state, host, outcome);
+    }
+    return;
+  }
+  switch (outcome.kind()) {
+    case proto::Outcome::STARTED:
+      onStarted(state, *attempt, outcome, now);
+      break;
+    case proto::Outcome::FAILED: {
+      applyPhases(state, *attempt, outcome.phases(), now);
+      const EndCause cause =
+          causeFrom(outcome.error_class(), outcome.error(), ErrorClass::HostRejected);
+      // FAILED of what had started can only be an end that nobody watched.
+      failAttempt(state, *attempt,
+                  hasStarted(attempt->record) ? AttemptState::Ended : AttemptState::Failed, cause,
+                  now);
+      break;
+    }
+    case proto::Outcome::CANCELLED:
+      failAttempt(state, *attempt,
+                  hasStarted(attempt->record) ? AttemptState::Ended : AttemptState::Failed,
+                  {ErrorClass::Cancelled, "cancelled"}, now);
+      break;
+    case proto::Outcome::ENDED: {
+      applyPhases(state, *attempt, outcome.phases(), now);
+      if (!hasStarted(attempt->record)) attemptRuns(state, *attempt, now);
+      attempt->record.stop_reason = outcome.stop_reason().substr(0, 64);
+      attempt->record.stopped_at =
+          now.wall - milliseconds(static_cast<std::int64_t>(
+                         std::min<std::uint64_t>(outcome.ended_age_ms(), std::uint64_t{1} << 40)));
+      failAttempt(state, *attempt, AttemptState::Ended,
+                  causeFrom(outcome.error_class(), outcome.error(), ErrorClass::IntendedStop), now);
+      break;
+    }
+    default:
+      return;
+  }
+  acknowledge(state, host, outcome);
+}
+
+void onAbsent(EngineState& state, Host& host, Attempt& attempt, const Now& now) {
+  if (!host.speaks_for_hypervisor) return;  // Its word about what is gone is worth nothing (S4).
+  attempt.record.proof = Proof::ReportedGone;
+  if (attempt.record.running_at) {
+    attempt.record.stop_reason = "unwatched";
+    failAttempt(state, attempt, AttemptState::Ended,
+                {ErrorClass::Crashed,
+                 "the domain was gone when host " + host.record.id + " looked; nobody saw why"},
+                now);
+    return;
+  }
+  const bool cancelled = attempt.record.cancel_wished;
+  const AttemptState final_state = mayFollow(attempt.record.state, AttemptState::Refused)
+                                       ? AttemptState::Refused
+                                       : AttemptState::Failed;
+  failAttempt(state, attempt, final_state,
+              cancelled ? EndCause{ErrorClass::Cancelled, "cancelled"}
+                        : EndCause{ErrorClass::HostNotReady,
+                                   "the command did not reach host " + host.record.id},
+              now);
+}
+
+void onAnswer(EngineState& state, Host& host, const proto::CommandAnswer& answer, const Now& now) {
+  const std::optional<AttemptRef> ref = refFromProto(answer.ref());
+  Attempt* attempt = ref ? findOpen(state, host, *ref) : nullptr;
+  if (attempt == nullptr) return;
+  attempt->news_at = now.mono;
+  switch (answer.verdict()) {
+    case proto::CommandAnswer::DONE:
+      attempt->wish_heard = true;
+      break;
+    case proto::CommandAnswer::TOO_LATE: {
+      attempt->record.cancel_wished = false;
+      state.touchAttempt(ref->attempt);
+      const auto run = state.runs.find(attempt->record.run);
+      if (run != state.runs.end() && !isFinal(run->second.record.state)) {
+        run->second.record.cancel_wished = false;
+        state.touchRun(run->first);
+      }
+      sendWishes(state, *attempt, now);
+      break;
+    }
+    case proto::CommandAnswer::ABSENT:
+      onAbsent(state, host, *attempt, now);
+      break;
+    case proto::CommandAnswer::REJECTED:
+      log::warn("host {}: {} of VM '{}' was not carried out: {}", host.record.id,
+                proto::Command::Kind_Name(answer.kind()), attempt->record.vm_name, answer.error());
+      break;
+    default:
+      break;
+  }
+}
+
+/// Asks the host about one attempt in the way that its state calls for.
+void ask(EngineState& state, Host& host, Attempt& attempt, const Now& now) {
+  AttemptRecord& record = attempt.record;
+  if (record.cancel_wished ||
+      (hasStarted(record) && record.stop_wished != AttemptRecord::StopWish::None)) {
+    sendWishes(state, attempt, now);
+    return;
+  }
+  attempt.asked_at = now.mono;
+  if (!record.accepted_at && record.batch) {
+    // It may never have arrived: the same attempt again is harmless, and answers the question.
+    state.send(host.session->number, bulkCreate(state, *record.batch, {record.ref.attempt}));
+    return;
+  }
+  proto::Frame frame;
+  proto::Command* command = frame.mutable_command();
+  refToProto(record.ref, command->mutable_ref());
+  command->set_kind(proto::Command::PROBE);
+  state.send(host.session->number, std::move(frame));
+}
+
+bool needsAsking(const EngineState& state, const Attempt& attempt, const Now& now) {
+  const AttemptRecord& record = attempt.record;
+  if (record.state == AttemptState::Placed) return false;
+  const bool started = hasStarted(record);
+  const bool wish =
+      (record.cancel_wished || (started && record.stop_wished != AttemptRecord::StopWish::None)) &&
+      !attempt.wish_heard;
+  const bool stale = !started && now.mono - attempt.news_at >= state.options.progress_timeout;
+  const bool unanswered =
+      !record.accepted_at && !started && now.mono - attempt.news_at >= state.options.ask_again;
+  if (!wish && !stale && !unanswered && record.state != AttemptState::Unknown) return false;
+  return !attempt.asked_at || now.mono - *attempt.asked_at >= state.options.ask_again;
+}
+
+void loseHost(EngineState& state, Host& host) {
+  host.lost = true;
+  state.capacity_changed = true;
+  for (const AttemptId& id : host.open) {
+    Attempt& attempt = state.attempt(id);
+    if (!mayFollow(attempt.record.state, AttemptState::Unknown)) continue;
+    state.setState(attempt, AttemptState::Unknown);
+    if (const auto run = state.runs.find(attempt.record.run); run != state.runs.end()) {
+      touchWatchers(state, run->second);
+    }
+  }
+}
+
+}  // namespace
+
+Result<SessionNumber> openSession(EngineState& state, const HostId& id, const proto::Hello& hello,
+                                  const Now& now) {
+  if (auto ok = checkHello(state, id, hello); !ok) return ok.error();
+  noteMarks(state, hello.marks());
+
+  Host& host = state.hosts[id];
+  if (host.record.id.empty()) {
+    host.record.id = id;
+    host.record.confirmed = !state.marks.restored;
+    host.window = batcher::BatchWindow(state.options.window);
+  }
+  VMS_CHECK(!host.session, "one session per host");
+  const Result<BootVerdict> verdict = judgeBoot(host, hello, state.options, now);
+  if (!verdict) {
+    log::error("host {}: {}", id, verdict.error().message);
+    host.record.alarm = verdict.error().message;
+    state.touchHost(id);
+    return verdict.error();
+  }
+  recordHello(state, host, hello, *verdict, now);
+
+  SessionState session;
+  session.number = ++state.last_session;
+  session.instance = hello.instance();
+  session.readiness = hello.readiness();
+  session.heard_at = now.mono;
+  session.credits = hello.credits();
+  host.session = std::move(session);
+  host.speaks_for_hypervisor = false;
+  host.lost = false;
+  state.sessions.emplace(host.session->number, id);
+  for (const AttemptId& attempt : host.open) {
+    state.attempt(attempt).asked_at.reset();
+    state.attempt(attempt).wish_heard = false;
+  }
+  log::info("host {}: connected, agent {}, boot {}", id, hello.agent_version(), hello.boot_id());
+  return host.session->number;
+}
+
+Result<void> onFrame(EngineState& state, SessionNumber number, const proto::Frame& frame,
+                     const Now& now) {
+  const auto found = state.sessions.find(number);
+  if (found == state.sessions.end() || frame.session() != number ||
+      frame.term() != state.marks.term.value) {
+    return {};
+  }
+  Host& host = state.hosts.find(found->second)->second;
+  host.session->heard_at = now.mono;
+  switch (frame.body_case()) {
+    case proto::Frame::kAgentHeartbeat:
+      onHeartbeat(state, host, frame.agent_heartbeat());
+      return {};
+    case proto::Frame::kBulkAccepted:
+      onAccepted(state, host, frame.bulk_accepted(), now);
+      return {};
+    case proto::Frame::kProgress: {
+      const auto ref = refFromProto(frame.progress().ref());
+      if (!ref) return refuse(ErrorClass::Invalid, "a progress names no attempt");
+      if (Attempt* attempt = findOpen(state, host, *ref);
+          attempt != nullptr && !hasStarted(attempt->record)) {
+        applyPhases(state, *attempt, frame.progress().phases(), now);
+      }
+      return {};
+    }
+    case proto::Frame::kOutcome:
+      if (!refFromProto(frame.outcome().ref())) {
+        return refuse(ErrorClass::Invalid, "an outcome names no attempt");
+      }
+      onOutcome(state, host, frame.outcome(), now);
+      return {};
+    case proto::Frame::kCommandAnswer:
+      onAnswer(state, host, frame.command_answer(), now);
+      return {};
+    case proto::Frame::kDomainList:
+      return onDomainList(state, host, frame.domain_list(), now);
+    default:
+      return refuse(ErrorClass::Invalid, "a frame without a body that an agent sends");
+  }
+}
+
+void closeSession(EngineState& state, SessionNumber number, const Now& now) {
+  const auto found = state.sessions.find(number);
+  if (found == state.sessions.end()) return;
+  Host& host = state.hosts.find(found->second)->second;
+  state.sessions.erase(found);
+  host.silent_since = host.session->heard_at;
+  host.silence_is_exact = true;
+  host.record.last_seen = now.wall - (now.mono - host.session->heard_at);
+  state.touchHost(host.record.id);
+  host.session.reset();
+  host.window.linkLost();
+  host.in_flight.clear();
+  state.capacity_changed = true;
+  withdrawGathered(state, host, now);
+  log::info("host {}: disconnected", host.record.id);
+}
+
+void watchHosts(EngineState& state, const Now& now) {
+  // A gap in our own watching is our pause, not the hosts' silence.
+  const Duration gap = now.mono - state.watched_at;
+  const Duration pause = gap > 2 * state.options.heartbeat ? gap : Duration{};
+  state.watched_at = now.mono;
+  const bool beat = now.mono >= state.heartbeat_due;
+  if (beat) state.heartbeat_due = now.mono + state.options.heartbeat;
+  const bool persist = now.mono >= state.last_seen_due;
+  if (persist) state.last_seen_due = now.mono + state.options.last_seen_interval;
+
+  for (auto& [id, host] : state.hosts) {
+    if (!host.session) {
+      host.silent_since = host.silent_since + pause;
+      if (!host.lost && now.mono - host.silent_since >= state.options.host_timeout) {
+        loseHost(state, host);
+      }
+      continue;
+    }
+    SessionState& session = *host.session;
+    session.heard_at = std::min(now.mono, session.heard_at + pause);
+    const Duration silence = now.mono - session.heard_at;
+    if (silence >= state.options.host_timeout) {
+      if (!host.lost) loseHost(state, host);
+      state.effects.close.push_back(session.number);
+      continue;
+    }
+    if (persist) {
+      host.record.last_seen = now.wall - silence;
+      state.touchHost(id);
+    }
+    if (beat) {
+      proto::Frame frame;
+      frame.mutable_engine_heartbeat()->set_commit(state.marks.commit.value);
+      state.send(session.number, std::move(frame));
+    }
+    if (session.readiness != proto::READY || !session.listed) continue;
+    for (const AttemptId& attempt_id : host.open) {
+      Attempt& attempt = state.attempt(attempt_id);
+      if (needsAsking(state, attempt, now)) ask(state, host, attempt, now);
+    }
+  }
+}
+
+void restoreAttempts(EngineState& state, const Now& now) {
+  for (auto& [id, attempt] : state.attempts) {
+    AttemptRecord& record = attempt.record;
+    if (isFinal(record.state)) continue;
+    attempt.news_at = now.mono;
+    state.vm(record.ref.vm).attempt = id;
+    state.inventory.reserve(record.host, id, {record.memory, record.vcpus});
+    if (Host* host = state.findHost(record.host)) host->open.insert(id);
+    const bool started = hasStarted(record);
+    state.inventory.setPending(record.host, id, !started, !started && !record.accepted_at);
+    if (!started && mayFollow(record.state, AttemptState::Unknown)) {
+      state.setState(attempt, AttemptState::Unknown);
+    }
+  }
+  for (auto& [id, attempt] : state.attempts) {
+    if (attempt.record.state != AttemptState::Placed) continue;
+    const auto run = state.runs.find(attempt.record.run);
+    closeAttempt(state, attempt, AttemptState::Dropped, std::nullopt, now);
+    if (run == state.runs.end() || isFinal(run->second.record.state)) continue;
+    run->second.record.attempt.reset();
+    state.setState(run->second, RunState::Queued);
+    makeReady(state, run->second);
+  }
+}
+
+}  // namespace vms::runner

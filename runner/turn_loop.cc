@@ -1,0 +1,131 @@
+#include "runner/turn_loop.h"
+
+#include <utility>
+
+#include "schema/base/check.h"
+#include "schema/base/log.h"
+
+namespace vms::runner {
+namespace {
+
+constexpr Duration kRetryFullStore = seconds(1);
+
+}  // namespace
+
+TurnLoop::TurnLoop(asio::any_io_executor executor, Clock& clock, Store& store, Engine& engine,
+                   std::function<void(Effects)> release)
+    : clock_(clock),
+      store_(store),
+      engine_(engine),
+      release_(std::move(release)),
+      kicked_wake_(executor),
+      durable_wake_(executor),
+      alarms_(executor) {}
+
+void TurnLoop::kick() {
+  if (kicked_) return;
+  kicked_ = true;
+  kicked_wake_.notify();
+}
+
+asio::awaitable<Result<void>> TurnLoop::durable() {
+  const bool pending = engine_.state().hasChanges();
+  if (!pending && !in_turn_) co_return Result<void>();
+  const std::uint64_t target = pending ? taken_ + 1 : taken_;
+  if (pending) kick();
+  while (durable_ < target) {
+    if (store_full_ && full_turn_ >= target) {
+      Error full(ErrorClass::StoreFull,
+                 "the disk of the engine's database is full; free some space, then try again");
+      co_return full;
+    }
+    co_await durable_wake_.wait();
+  }
+  co_return Result<void>();
+}
+
+asio::awaitable<void> TurnLoop::run() {
+  while (!stopping_ || (engine_.state().hasChanges() && !store_full_)) {
+    if (!kicked_) {
+      co_await kicked_wake_.wait();
+      continue;
+    }
+    kicked_ = false;
+    armed_.reset();
+    Engine::Turn turn = engine_.takeTurn(now());
+    ++taken_;
+    in_turn_ = true;
+    if (turn.higher_marks) co_await makeRestored(*turn.higher_marks);
+    if (!turn.changes.empty()) co_await commit(std::move(turn.changes));
+    in_turn_ = false;
+    durable_ = taken_;
+    durable_wake_.notify();
+    release_(std::move(turn.effects));
+    if (engine_.state().hasChanges()) kick();
+    arm();
+  }
+  alarms_.cancel();
+  co_await alarms_.join();
+}
+
+void TurnLoop::stop() {
+  stopping_ = true;
+  kicked_ = true;
+  kicked_wake_.notify();
+}
+
+asio::awaitable<void> TurnLoop::commit(std::vector<Change> changes) {
+  for (;;) {
+    const Result<CommitNumber> number = co_await store_.commit(changes);
+    if (number) {
+      if (std::exchange(store_full_, false)) log::info("the database has room again");
+      engine_.committed(*number);
+      co_return;
+    }
+    VMS_CHECK(number.error().error_class == ErrorClass::StoreFull,
+              "a store reports no other failure of a commit");
+    if (!store_full_) {
+      log::error("database full: nothing new is accepted until there is room: {}",
+                 number.error().message);
+    }
+    store_full_ = true;
+    full_turn_ = taken_;
+    durable_wake_.notify();
+    co_await clock_.sleepFor(kRetryFullStore);
+  }
+}
+
+asio::awaitable<void> TurnLoop::makeRestored(Marks higher) {
+  log::error(
+      "a host has met commit {} of term {} of this database, which knows less: it was restored "
+      "from "
+      "a copy; nothing starts until an operator has confirmed every host",
+      higher.commit.value, higher.term.value);
+  for (;;) {
+    const Result<void> restored = co_await store_.setRestored(true);
+    if (restored) {
+      const Result<Marks> marks = co_await store_.raiseMarks(higher.term, higher.commit);
+      if (marks) {
+        Marks raised = *marks;
+        raised.restored = true;
+        engine_.marksRaised(raised);
+        co_return;
+      }
+    }
+    co_await clock_.sleepFor(kRetryFullStore);
+  }
+}
+
+void TurnLoop::arm() {
+  const TimePoint due = engine_.nextTurn(now());
+  if (armed_ && *armed_ <= due) return;
+  armed_ = due;
+  alarms_.spawn("turn alarm", [this, due]() -> asio::awaitable<void> {
+    co_await clock_.sleepUntil(due);
+    if (armed_ != due) co_return;
+    armed_.reset();
+    kick();
+  });
+}
+
+}  // namespace vms::runner

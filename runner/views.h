@@ -1,0 +1,14 @@
+#pragma once
+
+#include "runner/engine_state.h"
+#include "runner/service.h"
+
+/// What clients see of the engine's state. Read-only.
+namespace vms::runner {
+
+VmView viewOf(const EngineState& state, const Vm& vm);
+RequestView viewOf(const EngineState& state, const Request& request, const Now& now);
+HostView viewOf(const EngineState& state, const Host& host, const Now& now);
+std::vector<StagingItem> stagingOf(const EngineState& state, const Host& host);
+
+}  // namespace vms::runner

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runner/engine_state.h"
+#include "runner/service.h"
+
+/// The managed VMs: definition, settings, selection. Synchronous; changes become durable with the
+/// turn.
+namespace vms::runner {
+
+/// All or none; ids in the order of the document. Busy: a name or UUID belongs to another VM.
+Result<std::vector<VmId>> defineVms(EngineState& state, const DefineVms& what, const Now& now);
+
+Result<VmId> setVm(EngineState& state, const std::string& name_or_id, const VmSettings& settings,
+                   const Now& now);
+
+/// Busy while an attempt or a run is open (S10).
+Result<void> undefineVm(EngineState& state, const std::string& name_or_id, const Now& now);
+
+/// The VMs that `selection` names, each once, in its order (by name for `all` and selectors).
+/// NotFound names the first that is not known; Invalid: it selects in no way or in several.
+Result<std::vector<VmId>> selectVms(const EngineState& state, const VmSelection& selection);
+
+}  // namespace vms::runner
