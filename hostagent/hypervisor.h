@@ -103,6 +103,7 @@ class Hypervisor {
 
   /// Whether a call of ours that was lost may still take effect: true until the hypervisor daemon
   /// that took it has ended, or is known to hold no queued work of ours (S2).
+  /// Ask this first and look up afterwards: absence proves the end only in that order.
   virtual bool mayHoldLostCall(AttemptRef ref) const = 0;
   /// A create of `ref` may have been sent by an earlier life of this agent, whose end lost the answer.
   /// `recover` says so for every claim it finds in phase Building; from then on mayHoldLostCall(ref)
