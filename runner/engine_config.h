@@ -1,0 +1,37 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "runner/engine_options.h"
+#include "schema/base/error.h"
+#include "schema/base/log.h"
+#include "schema/base/toml_config.h"
+
+namespace vms::runner {
+
+/// Everything that `vmsrunnerd` reads from its file.
+struct EngineConfig {
+  std::string name;
+  std::filesystem::path state_dir;
+
+  std::string api_listen;
+  std::filesystem::path api_certificate, api_key, api_port_file;
+
+  std::string agents_listen;
+  std::filesystem::path agents_certificate, agents_key, agents_client_ca, agents_port_file;
+
+  EngineOptions engine;
+  std::uint64_t store_reserve = 0;
+  Duration retention{};
+  std::int64_t io_threads = 2;
+  log::Level log_level = log::Level::Info;
+};
+
+/// Reads every key; errors are remembered in `file` for its `finish()`.
+EngineConfig readEngineConfig(TomlConfig& file);
+
+/// Loads and checks a whole file. Invalid names file, line and key.
+Result<EngineConfig> loadEngineConfig(const std::filesystem::path& path);
+
+}  // namespace vms::runner

@@ -1,0 +1,76 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+
+#include "runner/engine_process.h"
+#include "schema/base/log.h"
+
+namespace {
+
+constexpr int kUsage = 2;
+
+int fail(const vms::Error& error) {
+  std::fprintf(stderr, "vmsrunnerd: %s\n", error.message.c_str());
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "Runs virtual machines: caches run commands, sends them to host agents in bulk, and "
+      "keeps the history of every run.");
+  app.set_version_flag("--version", std::string("vmsrunnerd ") + VMS_VERSION);
+  std::string config_path;
+  std::string token_file;
+  std::string commit_delay = "0ms";
+  bool check_config = false;
+  bool restored = false;
+  app.add_option("--config", config_path, "Configuration file (TOML)")
+      ->required()
+      ->type_name("FILE");
+  app.add_flag("--check-config", check_config, "Check the configuration and exit");
+  app.add_option("--create-admin-token", token_file,
+                 "Make the first admin token, write it to a new file and exit")
+      ->type_name("FILE");
+  app.add_flag(
+      "--restored", restored,
+      "The database was restored from a copy: start nothing until every host is confirmed");
+  app.add_option("--commit-delay", commit_delay,
+                 "Sleep this long after each commit, as a slower disk would (for benchmarks)")
+      ->type_name("DURATION");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    std::fprintf(stderr, "vmsrunnerd: %s; see 'vmsrunnerd --help'\n", error.what());
+    return kUsage;
+  }
+
+  vms::Result<vms::runner::EngineConfig> config = vms::runner::loadEngineConfig(config_path);
+  if (!config) {
+    std::fprintf(stderr, "vmsrunnerd: %s\n", config.error().message.c_str());
+    return kUsage;
+  }
+  if (check_config) {
+    std::printf("%s is valid\n", config_path.c_str());
+    return 0;
+  }
+  vms::log::init("vmsrunnerd", config->log_level);
+  if (!token_file.empty()) {
+    const vms::Result<void> made = vms::runner::createAdminToken(*config, token_file);
+    return made ? 0 : fail(made.error());
+  }
+  vms::runner::ProcessOptions options;
+  options.config_path = config_path;
+  options.restored = restored;
+  const auto delay = vms::parseDuration(commit_delay);
+  if (!delay || *delay > vms::seconds(1)) {
+    std::fprintf(stderr, "vmsrunnerd: --commit-delay: give a duration up to 1s, such as 2ms\n");
+    return kUsage;
+  }
+  options.commit_delay = *delay;
+  const vms::Result<void> ran = vms::runner::runEngine(*config, options);
+  return ran ? 0 : fail(ran.error());
+}
