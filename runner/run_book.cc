@@ -200,9 +200,12 @@ void afterFailure(EngineState& state, Run& run, const HostId& host, EndCause cau
     finishRun(state, run, RunState::Cancelled, std::nullopt, now);
     return;
   }
-  const batcher::RetryDecision decision =
-      batcher::decideRetry(cause.error_class, run.record.reason, run.record.tries,
-                           run.record.soon_tries, state.options.retry, state.rng);
+  // The attempt has ended, so there is nothing left to ask: classes that call for a question mean
+  // here that this host would not have it.
+  const bool settled = traitsOf(cause.error_class).retry == RetryRule::AskHost;
+  const batcher::RetryDecision decision = batcher::decideRetry(
+      settled ? ErrorClass::HostNotReady : cause.error_class, run.record.reason, run.record.tries,
+      run.record.soon_tries, state.options.retry, state.rng);
   if (traitsOf(cause.error_class).blames_host) {
     state.penalties.blame(host, cause.error_class, now.mono);
   }
@@ -223,7 +226,7 @@ void afterFailure(EngineState& state, Run& run, const HostId& host, EndCause cau
       holdRun(state, run, std::move(cause), decision.delay, now);
       return;
     case Kind::Ask:
-      VMS_CHECK(false, "an attempt that ended has no unknown outcome");
+      VMS_CHECK(false, "what has ended is not asked for");
       return;
     case Kind::Retry:
       run.record.error_class = cause.error_class;
