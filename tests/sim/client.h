@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/sim/sim_cluster.h"
+
+namespace vms::sim {
+
+/// A VM to define.
+struct VmDraft {
+  std::string name;
+  std::uint64_t memory = std::uint64_t{1} << 30;
+  std::uint32_t vcpus = 1;
+};
+
+/// One bulk start as a client asks for it.
+struct StartOrder {
+  std::string key;  ///< Idempotency key; empty: none, and then it is never sent again.
+  std::vector<std::string> vms;
+  bool all = false;
+  bool paused = false;
+  std::optional<HostId> host;
+  std::optional<Duration> deadline;
+
+  std::string bodyHash() const;
+};
+
+/// The people and programs outside: they ask the engine, ask again when it went away, and check what
+/// they are told. What a client was promised is a checker's business from then on.
+class Client {
+ public:
+  Client(SimCluster& cluster, Rng rng);
+
+  void define(std::vector<VmDraft> vms);
+  void start(StartOrder order);
+  /// The request that `key` was accepted as; waits for that.
+  void cancel(std::string key);
+  void stop(std::vector<std::string> vms, bool force);
+  void drain(HostId host, bool on);
+  /// Reads everything that can be read.
+  void look();
+
+  /// Asks no more; what is under way may end.
+  void quit() { quitting_ = true; }
+  std::size_t open() const { return open_.size(); }
+  std::uint64_t accepted() const { return accepted_; }
+
+ private:
+  /// Whether an operation is over, or is to be tried again.
+  enum class Verdict { Done, Again };
+  struct Operation {
+    std::string what;
+    std::function<asio::awaitable<Verdict>(runner::Service&)> body;
+    bool repeatable = true;
+    bool under_way = false;
+    Duration pause = milliseconds(200);
+  };
+
+  void submit(std::string what, std::function<asio::awaitable<Verdict>(runner::Service&)> body,
+              bool repeatable = true);
+  void attempt(std::uint64_t number);
+  void again(std::uint64_t number);
+  void engineCrashed();
+  Verdict judge(const std::string& what, const Error& error);
+  Verdict judgeStart(const StartOrder& order, const Result<runner::RequestView>& result);
+  void checkHosts(const std::vector<runner::HostView>& hosts);
+
+  struct Accepted {
+    RequestId request;
+    std::string body_hash;
+  };
+
+  SimCluster& cluster_;
+  Rng rng_;
+  std::map<std::uint64_t, Operation> open_;
+  std::map<std::string, Accepted> by_key_;
+  std::map<std::string, Uuid> vm_ids_;
+  std::uint64_t next_number_ = 1;
+  std::uint64_t accepted_ = 0;
+  bool quitting_ = false;
+};
+
+}  // namespace vms::sim

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "tests/sim/sim_cluster.h"
+
+namespace vms::sim {
+
+/// Everything bad that a seed may bring, by name.
+const std::vector<std::string>& faultNames();
+
+/// Draws what goes wrong and when, and brings it about.
+///
+/// Each kind draws from a generator of its own, so that leaving one out changes nothing of the
+/// others' schedule: that is what makes a failing seed shrink.
+class FaultPlan {
+ public:
+  /// `only`: the kinds that may strike at all; empty: all of them.
+  FaultPlan(SimCluster& cluster, Rng rng, Duration window, const std::optional<std::set<std::string>>& only);
+
+  /// Kinds that strike in this seed.
+  const std::set<std::string>& enabled() const { return enabled_; }
+  const std::map<std::string, std::uint64_t>& counts() const { return counts_; }
+
+  /// Schedules all of it. Call once, before the world runs.
+  void schedule();
+  /// After every event: crashes that were due after so many more events.
+  void afterStep();
+  /// Ends every fault: everything works again from now on.
+  void heal();
+
+ private:
+
+  void planCrashes(Rng rng);
+  void planAgentCrashes(Rng rng);
+  void planLinks(const std::string& kind, Rng rng);
+  void planPower(Rng rng);
+  void planHypervisor(const std::string& kind, Rng rng);
+  void planDaemons(const std::string& kind, Rng rng);
+  void planGuests(const std::string& kind, Rng rng);
+  void planDisks(const std::string& kind, Rng rng);
+  void planClocks(Rng rng);
+
+  /// Calls `strike` so many times, drawn times within the window; it gets a random host.
+  void strikes(const std::string& kind, Rng& rng, std::uint64_t most,
+               const std::function<void(Node&, Rng&)>& strike);
+  Node& anyNode(Rng& rng);
+  void count(const std::string& kind);
+  /// Only while the faults have not been healed.
+  void later(Duration delay, std::function<void()> effect);
+
+  SimCluster& cluster_;
+  Rng rng_;
+  const Duration window_;
+  std::set<std::string> enabled_;
+  std::map<std::string, std::uint64_t> counts_;
+  std::vector<std::pair<std::uint64_t, std::function<void()>>> armed_;  ///< By step number.
+  bool healed_ = false;
+};
+
+}  // namespace vms::sim

@@ -1,0 +1,166 @@
+#include "tests/sim/sim_cluster.h"
+
+#include <utility>
+
+#include "schema/base/check.h"
+#include "schema/base/task_group.h"
+#include "tests/sim/sim_hypervisor.h"
+
+namespace vms::sim {
+
+namespace {
+
+constexpr Duration kServiceRestart = seconds(1);
+
+}  // namespace
+
+/// What lives in the engine's process.
+struct SimCluster::EngineRoot {
+  EngineRoot(SimCluster& cluster, Process& process)
+      : store(cluster.store_, process), listener(cluster.network_.listen(process)),
+        rng(cluster.world_.rng().fork()),
+        daemon(process.executor(),
+               runner::EngineSeams{process.clock(), store, *listener, rng, cluster.faults_},
+               cluster.engine_options_),
+        tasks(process.executor()) {}
+
+  SimStore store;
+  std::unique_ptr<Listener> listener;
+  Rng rng;
+  runner::EngineDaemon daemon;
+  TaskGroup tasks;
+};
+
+/// What lives in an agent's process.
+struct SimCluster::AgentRoot {
+  AgentRoot(SimCluster& cluster, Node& node, Process& process)
+      : journal(node.journal, process), hypervisor(node.host, process),
+        dialer(cluster.network_.dial(process, node.host.id(), node.host.id())),
+        rng(cluster.world_.rng().fork()),
+        agent(process.executor(),
+              hostagent::AgentSeams{process.clock(), *dialer, journal, hypervisor, rng,
+                                    cluster.faults_},
+              optionsOf(node, process)),
+        tasks(process.executor()) {}
+
+  static hostagent::AgentOptions optionsOf(const Node& node, Process& process) {
+    hostagent::AgentOptions options = node.options;
+    options.host = node.host.id();
+    options.boot_id = node.host.bootId();
+    options.hardware_uuid = node.host.hardwareUuid();
+    options.agent_version = "sim";
+    options.uptime = [&process]() { return process.clock().now().since_start; };
+    options.capacity.cpus = node.host.cpus();
+    options.capacity.memory = node.host.memory();
+    return options;
+  }
+
+  SimJournal journal;
+  SimHypervisor hypervisor;
+  std::unique_ptr<Dialer> dialer;
+  Rng rng;
+  hostagent::Agent agent;
+  TaskGroup tasks;
+};
+
+SimCluster::SimCluster(std::uint64_t seed, std::vector<HostSize> sizes)
+    : world_(seed), network_(world_), store_(world_), checkers_(world_, store_), faults_(world_),
+      engine_(world_.addProcess("engine")) {
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    nodes_.push_back(std::make_unique<Node>(world_, "h" + std::to_string(i + 1), sizes[i]));
+    Node& node = *nodes_.back();
+    checkers_.watch(node.host, node.journal);
+  }
+  checkers_.watch(network_);
+}
+
+SimCluster::~SimCluster() {
+  for (const auto& node : nodes_) node->agent.crash();
+  engine_.crash();
+}
+
+Node* SimCluster::findNode(const HostId& id) {
+  for (const auto& node : nodes_) {
+    if (node->host.id() == id) return node.get();
+  }
+  return nullptr;
+}
+
+void SimCluster::startEngine() {
+  if (engine_.alive()) return;
+  engine_.start([this](Process& process) -> std::shared_ptr<void> {
+    const auto root = std::make_shared<EngineRoot>(*this, process);
+    const auto loaded = root->daemon.load();
+    if (!loaded) {
+      checkers_.fail("engine_load", loaded.error().message);
+      return root;
+    }
+    engine_root_ = root;
+    root->tasks.spawn("engine", [this, daemon = &root->daemon]() -> asio::awaitable<void> {
+      co_await daemon->run();
+      world_.tell("engine: ended by itself");
+      world_.in(Duration{}, [this]() { crashEngine(); });
+      world_.in(kServiceRestart, [this]() { startEngine(); });
+    });
+    return root;
+  });
+  world_.tell("engine: starts, term " + std::to_string(store_.contents().marks.term.value));
+}
+
+void SimCluster::crashEngine() {
+  if (!engine_.alive()) return;
+  world_.tell("engine: crashes");
+  ++crashes_;
+  engine_.crash();
+}
+
+void SimCluster::startAgent(Node& node) {
+  if (node.agent.alive() || !node.host.poweredOn()) return;
+  node.agent.machine().booted = node.host.bootedAt();
+  node.agent.start([this, &node](Process& process) -> std::shared_ptr<void> {
+    const auto root = std::make_shared<AgentRoot>(*this, node, process);
+    root->tasks.spawn("agent", [this, &node, agent = &root->agent]() -> asio::awaitable<void> {
+      co_await agent->run();
+      world_.tell(node.host.id() + ": agent ended by itself" +
+                  (agent->failure() ? ": " + agent->failure()->message : std::string()));
+      world_.in(Duration{}, [this, &node]() { crashAgent(node); });
+      world_.in(kServiceRestart, [this, &node]() { startAgent(node); });
+    });
+    return root;
+  });
+  world_.tell(node.host.id() + ": agent starts");
+}
+
+void SimCluster::crashAgent(Node& node) {
+  if (!node.agent.alive()) return;
+  world_.tell(node.host.id() + ": agent crashes");
+  ++crashes_;
+  node.agent.crash();
+}
+
+void SimCluster::powerOff(Node& node) {
+  if (!node.host.poweredOn()) return;
+  world_.tell(node.host.id() + ": loses power");
+  network_.powerOff(node.host.id());
+  node.agent.crash();
+  node.host.powerOff();
+}
+
+void SimCluster::powerOn(Node& node) {
+  if (node.host.poweredOn()) return;
+  node.host.powerOn();
+  world_.tell(node.host.id() + ": boots");
+  startAgent(node);
+}
+
+bool SimCluster::call(std::string name,
+                      std::function<asio::awaitable<void>(runner::Service&)> body) {
+  const auto root = engine_root_.lock();
+  if (!root || !engine_.alive()) return false;
+  root->tasks.spawn(std::move(name), [body = std::move(body), daemon = &root->daemon]() {
+    return body(daemon->service());
+  });
+  return true;
+}
+
+}  // namespace vms::sim

@@ -1,0 +1,85 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "hostagent/agent.h"
+#include "runner/engine_daemon.h"
+#include "tests/sim/checkers.h"
+#include "tests/sim/sim_faults.h"
+#include "tests/sim/sim_host.h"
+#include "tests/sim/sim_journal.h"
+#include "tests/sim/sim_network.h"
+#include "tests/sim/sim_store.h"
+#include "tests/sim/sim_world.h"
+
+namespace vms::sim {
+
+struct HostSize {
+  std::uint32_t cpus = 64;
+  std::uint64_t memory = std::uint64_t{16} << 30;
+};
+
+/// One host with its agent.
+struct Node {
+  Node(World& world, HostId id, HostSize size)
+      : host(world, id, size.cpus, size.memory), journal(world, id), agent(world.addProcess(id)) {}
+
+  SimHost host;
+  JournalDisk journal;
+  Process& agent;
+  hostagent::AgentOptions options;
+};
+
+/// The production engine and agents on simulated seams, with checkers watching.
+///
+/// Nothing runs until it is started. A daemon that ends by itself is started again, as systemd would.
+class SimCluster {
+ public:
+  SimCluster(std::uint64_t seed, std::vector<HostSize> sizes);
+  ~SimCluster();
+
+  World& world() { return world_; }
+  Network& network() { return network_; }
+  StoreDisk& store() { return store_; }
+  Checkers& checkers() { return checkers_; }
+  SimFaults& faults() { return faults_; }
+  Process& engineProcess() { return engine_; }
+  std::vector<std::unique_ptr<Node>>& nodes() { return nodes_; }
+  Node* findNode(const HostId& id);
+
+  runner::EngineOptions& engineOptions() { return engine_options_; }
+
+  void startEngine();
+  void crashEngine();
+  bool engineRuns() const { return engine_.alive(); }
+  void startAgent(Node& node);
+  void crashAgent(Node& node);
+  /// The whole machine: domains, agent and connections go without a word.
+  void powerOff(Node& node);
+  void powerOn(Node& node);
+  std::uint64_t crashes() const { return crashes_; }
+
+  /// Runs a client's call inside the engine, as a request handler would. False: no engine serves.
+  /// When the engine crashes first, the call ends nowhere.
+  bool call(std::string name, std::function<asio::awaitable<void>(runner::Service&)> body);
+
+ private:
+  struct EngineRoot;
+  struct AgentRoot;
+
+  World world_;
+  Network network_;
+  StoreDisk store_;
+  Checkers checkers_;
+  SimFaults faults_;
+  Process& engine_;
+  runner::EngineOptions engine_options_;
+  std::weak_ptr<EngineRoot> engine_root_;
+  std::vector<std::unique_ptr<Node>> nodes_;
+  std::uint64_t crashes_ = 0;
+};
+
+}  // namespace vms::sim

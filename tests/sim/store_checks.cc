@@ -1,0 +1,140 @@
+#include "tests/sim/checkers.h"
+
+/// Rules about what the engine makes durable: history is legal, and agrees with what happened.
+namespace vms::sim {
+
+using runner::AttemptRecord;
+using runner::RunRecord;
+
+void Checkers::beforeCommit(const std::vector<runner::Change>& changes) {
+  for (const runner::Change& change : changes) {
+    if (const auto* next = std::get_if<AttemptRecord>(&change)) attemptChanges(*next);
+    if (const auto* next = std::get_if<RunRecord>(&change)) runChanges(*next);
+    if (const auto* next = std::get_if<runner::VmRecord>(&change)) {
+      const auto old = store_.contents().vms.find(next->spec.id);
+      if (old != store_.contents().vms.end() && next->epoch < old->second.epoch) {
+        fail("epoch_went_back", next->spec.name + " goes back to epoch " +
+                                    std::to_string(next->epoch.value));
+      }
+    }
+  }
+}
+
+void Checkers::attemptChanges(const AttemptRecord& next) {
+  const std::string what = describe(next.ref) + " on " + next.host;
+  const AttemptRecord* const old = attempt(next.ref.attempt);
+  if (old != nullptr) {
+    if (old->ref != next.ref || old->host != next.host || old->run != next.run) {
+      fail("attempt_changed_identity", what + " was another attempt before");
+    }
+    if (old->state != next.state && !mayFollow(old->state, next.state)) {
+      fail("transition", what + " goes from " + std::string(vms::nameOf(old->state)) + " to " +
+                             std::string(vms::nameOf(next.state)));
+    }
+    if (isFinal(old->state) && (old->ended_at != next.ended_at || old->proof != next.proof)) {
+      fail("history_rewritten", what + " had ended already");
+    }
+    return;
+  }
+  if (next.state != AttemptState::Placed && next.state != AttemptState::Sent &&
+      next.state != AttemptState::Dropped) {
+    fail("transition", what + " begins as " + std::string(vms::nameOf(next.state)));
+  }
+}
+
+void Checkers::runChanges(const RunRecord& next) {
+  const auto found = store_.contents().runs.find(next.id);
+  if (found == store_.contents().runs.end()) return;
+  const RunRecord& old = found->second;
+  if (old.state != next.state && !mayFollow(old.state, next.state)) {
+    fail("transition", "the run of " + next.vm_name + " goes from " +
+                           std::string(vms::nameOf(old.state)) + " to " +
+                           std::string(vms::nameOf(next.state)));
+  }
+}
+
+void Checkers::afterCommit(const std::vector<runner::Change>& changes) {
+  for (const runner::Change& change : changes) {
+    if (const auto* next = std::get_if<AttemptRecord>(&change)) {
+      std::set<AttemptId>& siblings = attempts_of_[next->ref.vm];
+      siblings.insert(next->ref.attempt);
+      if (isFinal(next->state)) {
+        attemptEnds(*next);
+      } else {
+        for (const AttemptId& id : siblings) {
+          const AttemptRecord* const other = attempt(id);
+          if (id == next->ref.attempt || other == nullptr) continue;
+          if (!isFinal(other->state)) {
+            fail("open_twice", describe(next->ref) + " is open on " + next->host + " while epoch " +
+                                   std::to_string(other->ref.epoch.value) + " is open on " +
+                                   other->host);
+          }
+          if (other->ref.epoch == next->ref.epoch) {
+            fail("epoch_used_twice", describe(next->ref) + " exists twice");
+          }
+        }
+        capacityHolds(next->host);
+      }
+      if ((next->state == AttemptState::Running || next->state == AttemptState::Ready) &&
+          launched_.count(next->ref.attempt) == 0) {
+        fail("untrue_history", describe(next->ref) + " is stored as running and never was built");
+      }
+    }
+    if (const auto* next = std::get_if<RunRecord>(&change)) {
+      if (isFinal(next->state)) {
+        world_.tell("run of " + next->vm_name + ": " + std::string(vms::nameOf(next->state)) +
+                    (next->error_class ? " (" + std::string(vms::nameOf(*next->error_class)) + ")"
+                                       : std::string()));
+      } else if (next->state == RunState::Held) {
+        world_.detail("run of " + next->vm_name + " is held: " + next->held_reason);
+        if (next->held_reason.empty()) {
+          fail("held_without_reason", "the run of " + next->vm_name + " says nothing");
+        }
+      }
+      if (next->state == RunState::Succeeded) runSucceeds(*next);
+    }
+  }
+}
+
+void Checkers::attemptEnds(const AttemptRecord& next) {
+  const std::string what = describe(next.ref) + " on " + next.host;
+  const bool ran = resumed_.count(next.ref.attempt) > 0;
+  if (ran && next.state != AttemptState::Ended) {
+    fail("untrue_history",
+         what + " has run and is stored as " + std::string(vms::nameOf(next.state)));
+  }
+  for (const auto& [id, watched] : hosts_) {
+    const auto found = watched.host->domains().find(next.ref.vm);
+    if (found == watched.host->domains().end() || !found->second.info.claim) continue;
+    if (found->second.info.claim->ref.attempt == next.ref.attempt) {
+      fail("untrue_history", what + " is stored as " + std::string(vms::nameOf(next.state)) +
+                                 " while its domain exists");
+    }
+  }
+}
+
+void Checkers::runSucceeds(const RunRecord& next) {
+  for (const AttemptId& id : attempts_of_[next.vm]) {
+    const AttemptRecord* const row = attempt(id);
+    if (row != nullptr && row->running_at) return;
+  }
+  fail("untrue_history", "the run of " + next.vm_name + " succeeded and no attempt of it ever ran");
+}
+
+void Checkers::capacityHolds(const HostId& id) {
+  const WatchedHost* const host = findHost(id);
+  if (host == nullptr) {
+    fail("unknown_host", "an attempt is stored for host " + id);
+    return;
+  }
+  std::uint64_t reserved = 0;
+  for (const auto& [attempt_id, row] : store_.contents().attempts) {
+    if (row.host == id && !isFinal(row.state)) reserved += row.memory;
+  }
+  if (reserved > host->host->memory()) {
+    fail("capacity", "open attempts on " + id + " need " + std::to_string(reserved >> 20U) +
+                         " MiB and it has " + std::to_string(host->host->memory() >> 20U));
+  }
+}
+
+}  // namespace vms::sim
