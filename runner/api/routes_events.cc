@@ -170,7 +170,11 @@ asio::awaitable<Result<HttpReply>> watchRequest(const ApiContext* context, Call 
   auto work = [id = *id](Service& service) { return service.watchRequest(id); };
   auto watch = co_await onEngine(context, std::move(work));
   if (!watch) co_return watch.error();
-  const std::shared_ptr<RequestWatch> shared = std::move(*watch);
+  // Wherever the last reference goes, the watch itself belongs to the engine's executor.
+  const std::shared_ptr<RequestWatch> shared(
+      watch->release(), [engine = context->engine](RequestWatch* raw) {
+        asio::post(engine, [owned = std::unique_ptr<RequestWatch>(raw)]() {});
+      });
   HttpStream stream;
   stream.headers.emplace_back("Content-Type", "text/event-stream");
   stream.headers.emplace_back("Cache-Control", "no-store");

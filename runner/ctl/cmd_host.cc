@@ -1,0 +1,117 @@
+#include <CLI/App.hpp>
+#include <memory>
+
+#include "runner/ctl/commands.h"
+#include "runner/ctl/output.h"
+
+/// host list, show, staging, drain, activate, confirm.
+namespace vms::runner::ctl {
+namespace {
+
+std::vector<Column> columns() {
+  return {{"host", "HOST"},          {"state", "STATE"},       {"running", "RUNNING"},
+          {"staged", "STAGED"},      {"queue_depth", "QUEUE"}, {"lanes", "LANES"},
+          {"memory_text", "MEMORY"}, {"free_text", "FREE"},    {"starts_per_s", "STARTS/S"},
+          {"state_reason", "WHY"}};
+}
+
+/// Adds what only a table shows.
+json::array forTable(json::array rows) {
+  for (auto& row : rows) {
+    if (!row.is_object()) continue;
+    auto& host = row.get_object();
+    host["lanes"] = cellOf(host, "lane_busy") + "/" + cellOf(host, "lane_width");
+    host["memory_text"] = bytesOf(numberOf(host, "memory"));
+    host["free_text"] = bytesOf(numberOf(host, "memory_free"));
+  }
+  return rows;
+}
+
+void print(const Settings& settings, json::array rows) {
+  if (settings.format() == Output::Table) rows = forTable(std::move(rows));
+  printRows(settings, rows, columns());
+}
+
+void addShow(CLI::App& host, Action& action) {
+  auto* command = host.add_subcommand("show", "Show a host");
+  auto name = std::make_shared<std::string>();
+  command->add_option("HOST", *name, "Name of the host")->required();
+  command->callback([&action, name]() {
+    action = [name](const Settings& settings) -> Outcome<int> {
+      auto api = ApiClient::open(settings);
+      if (!api) return api.error();
+      const auto view = objectOf(api->get("/v1/hosts/" + encode(*name)));
+      if (!view) return view.error();
+      printObject(settings, *view);
+      return kExitOk;
+    };
+  });
+}
+
+void addStaging(CLI::App& host, Action& action) {
+  auto* command = host.add_subcommand("staging", "List what a host is building");
+  auto name = std::make_shared<std::string>();
+  command->add_option("HOST", *name, "Name of the host")->required();
+  command->callback([&action, name]() {
+    action = [name](const Settings& settings) -> Outcome<int> {
+      auto api = ApiClient::open(settings);
+      if (!api) return api.error();
+      const auto rows = rowsOf(api->get("/v1/hosts/" + encode(*name) + "/staging"), "staging");
+      if (!rows) return rows.error();
+      printRows(settings, *rows,
+                {{"vm_name", "VM"},
+                 {"state", "STATE"},
+                 {"since", "SINCE"},
+                 {"epoch", "EPOCH"},
+                 {"attempt_id", "ATTEMPT"}});
+      return kExitOk;
+    };
+  });
+}
+
+/// A command that changes each of the named hosts.
+void addChange(CLI::App& host, const std::string& verb, const char* help, Action& action) {
+  auto* command = host.add_subcommand(verb, help);
+  auto names = std::make_shared<std::vector<std::string>>();
+  command->add_option("HOST", *names, "Names of hosts")->required();
+  command->callback([&action, names, verb]() {
+    action = [names, verb](const Settings& settings) -> Outcome<int> {
+      auto api = ApiClient::open(settings);
+      if (!api) return api.error();
+      json::array changed;
+      for (const std::string& name : *names) {
+        const auto view =
+            objectOf(api->send("POST", "/v1/hosts/" + encode(name) + ":" + verb, std::nullopt));
+        if (!view) return view.error();
+        changed.emplace_back(*view);
+      }
+      print(settings, std::move(changed));
+      return kExitOk;
+    };
+  });
+}
+
+}  // namespace
+
+void addHostCommands(CLI::App& app, Action& action) {
+  auto* host = app.add_subcommand("host", "Show and change hosts");
+  host->require_subcommand(1);
+  auto* list = host->add_subcommand("list", "List hosts");
+  list->callback([&action]() {
+    action = [](const Settings& settings) -> Outcome<int> {
+      auto api = ApiClient::open(settings);
+      if (!api) return api.error();
+      auto rows = rowsOf(api->get("/v1/hosts"), "hosts");
+      if (!rows) return rows.error();
+      print(settings, std::move(*rows));
+      return kExitOk;
+    };
+  });
+  addShow(*host, action);
+  addStaging(*host, action);
+  addChange(*host, "drain", "Place nothing more on hosts", action);
+  addChange(*host, "activate", "Place VMs on hosts again", action);
+  addChange(*host, "confirm", "Confirm hosts after an alarm, a quarantine or a restore", action);
+}
+
+}  // namespace vms::runner::ctl

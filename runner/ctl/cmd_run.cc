@@ -1,0 +1,105 @@
+#include <CLI/App.hpp>
+#include <cstdio>
+#include <memory>
+#include <optional>
+
+#include "runner/ctl/commands.h"
+#include "runner/ctl/follow.h"
+#include "runner/ctl/output.h"
+#include "schema/base/rng.h"
+#include "schema/base/uuid.h"
+
+/// run: one bulk request.
+namespace vms::runner::ctl {
+namespace {
+
+struct RunOptions {
+  VmChoice choice;
+  std::string host, deadline, key;
+  std::vector<std::string> avoid;
+  std::optional<int> priority;
+  bool paused = false, wait = false, dry_run = false;
+};
+
+Outcome<json::object> bodyOf(const RunOptions& options) {
+  auto body = selectionOf(options.choice);
+  if (!body) return body.error();
+  if (!options.host.empty()) (*body)["host"] = options.host;
+  if (!options.avoid.empty()) {
+    json::array avoid;
+    for (const std::string& host : options.avoid) avoid.emplace_back(host);
+    (*body)["avoid"] = std::move(avoid);
+  }
+  if (options.priority) (*body)["priority"] = *options.priority;
+  if (options.paused) (*body)["paused"] = true;
+  if (!options.deadline.empty()) {
+    const auto deadline = parseDuration(options.deadline);
+    if (!deadline || toMs(*deadline) < 1) {
+      return Failure(kExitUsage,
+                     "--deadline '" + options.deadline + "' is no time; give one as 60s or 5m");
+    }
+    (*body)["deadline_ms"] = toMs(*deadline);
+  }
+  return body;
+}
+
+Outcome<int> dryRun(ApiClient& api, const Settings& settings, json::object body) {
+  const auto rows = rowsOf(api.send("POST", "/v1/requests?dry_run=true", std::move(body)), "vms");
+  if (!rows) return rows.error();
+  printRows(settings, *rows, {{"vm_name", "VM"}, {"host", "HOST"}, {"why_not", "WHY NOT"}});
+  for (const auto& row : *rows) {
+    if (row.is_object() && stringOf(row.get_object(), "host").empty()) return kExitFailed;
+  }
+  return kExitOk;
+}
+
+Outcome<int> run(const Settings& settings, const RunOptions& options) {
+  auto body = bodyOf(options);
+  if (!body) return body.error();
+  auto api = ApiClient::open(settings);
+  if (!api) return api.error();
+  if (options.dry_run) return dryRun(*api, settings, std::move(*body));
+
+  Follow follow;
+  follow.started = api->clock().now();
+  follow.deadline = deadlineOf(settings, api->clock());
+  Rng rng(seedFromSystem());
+  const std::string key =
+      options.key.empty() ? makeUuidV7(api->clock().wallNow(), rng).str() : options.key;
+  const auto request =
+      objectOf(api->sendWithKey("/v1/requests", std::move(*body), key, follow.deadline));
+  if (!request) return request.error();
+  follow.request_id = stringOf(*request, "request_id");
+  follow.accepted = true;
+  if (options.wait) return followRequest(*api, settings, follow);
+  if (settings.format() == Output::Table) {
+    std::printf("%s\n", follow.request_id.c_str());
+  } else {
+    printObject(settings, *request);
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+void addRunCommand(CLI::App& app, Action& action) {
+  auto* command = app.add_subcommand("run", "Start VMs with one bulk request; prints its id");
+  auto options = std::make_shared<RunOptions>();
+  addVmChoice(*command, options->choice);
+  command->add_option("--host", options->host, "Only on this host");
+  addList(*command, "--avoid", options->avoid, "Not on this host; may repeat", true);
+  command->add_option("--priority", options->priority, "0 to 100; default: each VM's own")
+      ->check(CLI::Range(0, 100));
+  command->add_flag("--paused", options->paused, "Leave the guests paused");
+  command->add_option("--deadline", options->deadline,
+                      "Runs that are not sent to a host by then fail, as 60s");
+  command->add_option("--key", options->key,
+                      "Idempotency key: the same key again returns the same request");
+  command->add_flag("--wait", options->wait, "Show progress until all are up or failed");
+  command->add_flag("--dry-run", options->dry_run, "Only say where each would go");
+  command->callback([&action, options]() {
+    action = [options](const Settings& settings) { return run(settings, *options); };
+  });
+}
+
+}  // namespace vms::runner::ctl

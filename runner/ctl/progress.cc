@@ -1,0 +1,164 @@
+#include "runner/ctl/progress.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+namespace vms::runner::ctl {
+namespace {
+
+constexpr std::array<const char*, 11> kCounts = {"queued",   "placed",  "sent",     "staged",
+                                                 "building", "running", "ready",    "held",
+                                                 "unknown",  "failed",  "cancelled"};
+constexpr Duration kRateWindow = seconds(5);
+constexpr Duration kLineEvery = seconds(1);
+constexpr Duration kDrawEvery = milliseconds(200);
+
+double msOf(Duration time) { return std::chrono::duration<double, std::milli>(time).count(); }
+
+/// The counts that are not zero; what runs and failed always.
+std::string countsOf(const json::object& view) {
+  std::string out;
+  for (const char* name : kCounts) {
+    const double count = numberOf(view, name);
+    const std::string_view key = name;
+    if (count == 0 && key != "running" && key != "failed") continue;
+    out += fmt::format("{}{} {:.0f}", out.empty() ? "" : "  ", name, count);
+  }
+  return out;
+}
+
+std::string colour(const std::string& text, const char* code, const Screen& screen) {
+  return screen.colours ? fmt::format("\x1b[{}m{}\x1b[0m", code, text) : text;
+}
+
+}  // namespace
+
+void Progress::merge(const json::object& changed, TimePoint now) {
+  for (const auto& [key, value] : changed) view_[key] = value;
+  samples_.emplace_back(now, done());
+  while (samples_.size() > 2 && now - samples_[1].first > kRateWindow) samples_.pop_front();
+  while (samples_.size() > 1000) samples_.pop_front();
+}
+
+double Progress::up() const { return numberOf(view_, "running") + numberOf(view_, "ready"); }
+double Progress::done() const {
+  return up() + numberOf(view_, "failed") + numberOf(view_, "cancelled");
+}
+
+bool Progress::finished() const { return known() && stringOf(view_, "state") != "active"; }
+bool Progress::succeeded() const { return stringOf(view_, "state") == "succeeded"; }
+
+double Progress::ratePerSecond(TimePoint now) const {
+  if (samples_.empty()) return 0;
+  const auto& [time, before] = samples_.front();
+  const double ms = msOf(now - time);
+  return ms <= 0 ? 0 : std::max(0.0, done() - before) * 1000 / ms;
+}
+
+std::string Progress::eta(TimePoint now) const {
+  if (const auto* value = view_.if_contains("eta_ms"); value != nullptr && value->is_number()) {
+    return spanOf(numberOf(view_, "eta_ms"));
+  }
+  const double rate = ratePerSecond(now);
+  const double left = numberOf(view_, "total") - done();
+  return rate <= 0 || left <= 0 ? "-" : spanOf(left / rate * 1000);
+}
+
+std::string Progress::line(TimePoint now) const {
+  return fmt::format("{:.0f}/{:.0f} up  {}  {:.1f} VMs/s  ETA {}  elapsed {}", up(),
+                     numberOf(view_, "total"), countsOf(view_), ratePerSecond(now), eta(now),
+                     spanOf(msOf(now - started_)));
+}
+
+std::string Progress::block(TimePoint now, const Screen& screen) const {
+  const double total = std::max(1.0, numberOf(view_, "total"));
+  const std::size_t width = screen.width == 0 ? 80 : screen.width;
+  const std::string share = fmt::format(" {:.0f}/{:.0f} up", up(), numberOf(view_, "total"));
+  const std::size_t room = width > share.size() + 12 ? width - share.size() - 3 : 9;
+  const std::size_t bar = std::min<std::size_t>(room, 50);
+  const auto part = [&](double count) {
+    return static_cast<std::size_t>(count / total * static_cast<double>(bar));
+  };
+  const std::size_t good = std::min(bar, part(up()));
+  const std::size_t bad = std::min(bar - good, part(done() - up()));
+  std::string out = "[" + colour(std::string(good, '#'), "32", screen) +
+                    colour(std::string(bad, 'x'), "31", screen) +
+                    std::string(bar - good - bad, '.') + "]" + share + "\n";
+  out += countsOf(view_).substr(0, width - 1) + "\n";
+  out += fmt::format("{:.1f} VMs/s  ETA {}  elapsed {}", ratePerSecond(now), eta(now),
+                     spanOf(msOf(now - started_)))
+             .substr(0, width - 1) +
+         "\n";
+  return out;
+}
+
+std::string Progress::summary(TimePoint now) const {
+  const std::string state = finished() ? stringOf(view_, "state") : "still active";
+  std::string out =
+      fmt::format("request {} {}: {:.0f} of {:.0f} VMs up in {}, {:.0f} batches",
+                  stringOf(view_, "request_id"), state, up(), numberOf(view_, "total"),
+                  spanOf(msOf(now - started_)), numberOf(view_, "batches"));
+  const double failed = numberOf(view_, "failed");
+  const double cancelled = numberOf(view_, "cancelled");
+  if (failed > 0) out += fmt::format(", {:.0f} failed", failed);
+  if (cancelled > 0) out += fmt::format(", {:.0f} cancelled", cancelled);
+  out += "\n";
+  const auto* failures = view_.if_contains("failures");
+  if (failures == nullptr || !failures->is_array()) return out;
+  for (const auto& item : failures->get_array()) {
+    if (!item.is_object()) continue;
+    const auto& failure = item.get_object();
+    const std::string host = stringOf(failure, "host");
+    out += "  " + cellOf(failure, "vm_name") + (host.empty() ? "" : " on " + host) + ": " +
+           cellOf(failure, "error_class") + ": " + cellOf(failure, "error") + "\n";
+  }
+  const auto shown = static_cast<double>(failures->get_array().size());
+  if (failed > shown) out += fmt::format("  and {:.0f} more\n", failed - shown);
+  return out;
+}
+
+void ProgressPrinter::draw(const std::string& block) {
+  std::string out;
+  if (drawn_lines_ > 0) out = fmt::format("\x1b[{}A\r\x1b[J", drawn_lines_);
+  out += block;
+  drawn_lines_ = static_cast<std::size_t>(std::count(block.begin(), block.end(), '\n'));
+  std::fwrite(out.data(), 1, out.size(), stderr);
+  std::fflush(stderr);
+}
+
+void ProgressPrinter::show(const Progress& progress, TimePoint now) {
+  if (!progress.known()) return;
+  const Duration every = screen_.is_terminal ? kDrawEvery : kLineEvery;
+  if (last_shown_ && now - *last_shown_ < every) return;
+  if (screen_.is_terminal) {
+    last_shown_ = now;
+    draw(progress.block(now, screen_));
+    return;
+  }
+  std::string counts = countsOf(progress.view());
+  if (counts == last_counts_) return;
+  last_shown_ = now;
+  last_counts_ = std::move(counts);
+  std::fprintf(stderr, "%s\n", progress.line(now).c_str());
+  std::fflush(stderr);
+}
+
+void ProgressPrinter::finish(const Progress& progress, TimePoint now) {
+  last_shown_.reset();
+  show(progress, now);
+  drawn_lines_ = 0;
+}
+
+void ProgressPrinter::note(const std::string& text) {
+  if (screen_.is_terminal) {
+    draw(text + "\n");
+    return;
+  }
+  std::fprintf(stderr, "%s\n", text.c_str());
+  std::fflush(stderr);
+}
+
+}  // namespace vms::runner::ctl

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <boost/json/object.hpp>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runner/ctl/output.h"
+#include "schema/base/time.h"
+
+namespace vms::runner::ctl {
+
+/// The state of a request over time, and how it is shown. Pure: time is an argument.
+class Progress {
+ public:
+  explicit Progress(TimePoint started) : started_(started) {}
+
+  /// A whole view, or the members of one that changed.
+  void merge(const json::object& changed, TimePoint now);
+
+  const json::object& view() const { return view_; }
+  bool known() const { return !view_.empty(); }
+  bool finished() const;
+  /// Succeeded: all VMs are up.
+  bool succeeded() const;
+
+  /// One line of counts.
+  std::string line(TimePoint now) const;
+  /// The block of a terminal, for the given screen; lines end with '\n'.
+  std::string block(TimePoint now, const Screen& screen) const;
+  /// The result, with the failures below.
+  std::string summary(TimePoint now) const;
+
+ private:
+  double up() const;
+  double done() const;
+  double ratePerSecond(TimePoint now) const;
+  std::string eta(TimePoint now) const;
+
+  TimePoint started_;
+  json::object view_;
+  std::deque<std::pair<TimePoint, double>> samples_;  ///< (time, done) of the last seconds.
+};
+
+/// Shows progress on stderr: one updating block on a terminal; else a line when the counts changed,
+/// at most one each second.
+class ProgressPrinter {
+ public:
+  explicit ProgressPrinter(Screen screen) : screen_(screen) {}
+
+  void show(const Progress& progress, TimePoint now);
+  /// Leaves the last state standing.
+  void finish(const Progress& progress, TimePoint now);
+  /// A word between two states, as a lost connection.
+  void note(const std::string& text);
+
+ private:
+  void draw(const std::string& block);
+
+  Screen screen_;
+  std::size_t drawn_lines_ = 0;
+  std::string last_counts_;
+  std::optional<TimePoint> last_shown_;
+};
+
+}  // namespace vms::runner::ctl
