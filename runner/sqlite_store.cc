@@ -9,10 +9,10 @@
 #include <utility>
 
 #include "runner/disk_reserve.h"
-#include "runner/history_pruner.h"
-#include "runner/history_query.h"
 #include "runner/marks_copy.h"
+#include "runner/sqlite_history.h"
 #include "runner/sqlite_load.h"
+#include "runner/sqlite_pruner.h"
 #include "runner/sqlite_writer.h"
 #include "schema/base/blocking_executor.h"
 #include "schema/base/check.h"
@@ -77,13 +77,12 @@ struct SqliteStore::Impl {
                   "UPDATE store SET term = ?, commit_number = ?, restored = ? WHERE id = 1"),
         pruner(db->connection()),
         reserve(options.path.parent_path() / "reserve.bin", options.reserve_bytes),
-        copy_path(options.path.parent_path() / "marks.json") {}
+        copy_path(options.path.parent_path() / "marks.json"),
+        query_thread("store-queries", 1, kMaxQueue),
+        writer_thread("store-writer", 1, kMaxQueue) {}
 
   ~Impl() {
     if (reader) reader->stop();
-    writer_thread.reset();
-    query_thread.reset();
-    if (MarksCopy::of(marks) != copied) writeCopy(MarksCopy::of(marks));
   }
 
   Result<void> start();
@@ -122,7 +121,18 @@ struct SqliteStore::Impl {
   std::atomic<bool> copying = false;
 
   std::unique_ptr<HistoryReader> reader;  ///< Of the query thread.
-  std::unique_ptr<BlockingExecutor> writer_thread, query_thread;
+
+  /// Writes the copy once more after both threads have ended.
+  struct LastCopy {
+    Impl& impl;
+    ~LastCopy() {
+      const MarksCopy last = MarksCopy::of(impl.marks);
+      if (last != impl.copied) impl.writeCopy(last);
+    }
+  } last_copy{*this};
+
+  // The first to end: the writer hands work to itself and to the other one.
+  BlockingExecutor query_thread, writer_thread;
 };
 
 Result<void> SqliteStore::Impl::start() {
@@ -150,8 +160,6 @@ Result<void> SqliteStore::Impl::start() {
   reader = std::make_unique<HistoryReader>(std::move(*connection), db->path(), clock);
   next_copy = clock.now() + kMarksCopyEvery;
   next_prune = clock.now();
-  writer_thread = std::make_unique<BlockingExecutor>("store-writer", 1, kMaxQueue);
-  query_thread = std::make_unique<BlockingExecutor>("store-queries", 1, kMaxQueue);
   return {};
 }
 
@@ -216,7 +224,7 @@ void SqliteStore::Impl::afterCommit() {
   lookForRoom();
   const TimePoint now = clock.now();
   if (db->logPages() >= kCheckpointPages) {
-    writer_thread->post([this] {
+    writer_thread.post([this] {
       // A full disk: the log keeps everything, and later commits find out.
       if (db->logPages() >= kCheckpointPages) static_cast<void>(db->checkpoint());
     });
@@ -224,7 +232,7 @@ void SqliteStore::Impl::afterCommit() {
   if (now >= next_copy && !copying.exchange(true)) {
     next_copy = now + kMarksCopyEvery;
     const MarksCopy copy = MarksCopy::of(marks);
-    const bool posted = query_thread->post([this, copy] {
+    const bool posted = query_thread.post([this, copy] {
       writeCopy(copy);
       copying = false;
     });
@@ -232,14 +240,14 @@ void SqliteStore::Impl::afterCommit() {
   }
   if (now >= next_prune && !pruning) {
     next_prune = now + kPruneEvery;
-    pruning = writer_thread->post([this] { pruneOnce(); });
+    pruning = writer_thread.post([this] { pruneOnce(); });
   }
 }
 
 void SqliteStore::Impl::pruneOnce() {
   const auto removed = prune(clock.wallNow() - options.retention);
   const bool again = removed.has_value() && pruner.more();
-  pruning = again && writer_thread->post([this] { pruneOnce(); });
+  pruning = again && writer_thread.post([this] { pruneOnce(); });
 }
 
 void SqliteStore::Impl::writeCopy(const MarksCopy& copy) {
@@ -282,26 +290,26 @@ Result<Snapshot> SqliteStore::load() {
 
 asio::awaitable<Result<CommitNumber>> SqliteStore::commit(std::vector<Change> changes) {
   auto work = [impl = impl_.get(), changes = std::move(changes)] { return impl->commit(changes); };
-  co_return co_await impl_->writer_thread->run(std::move(work));
+  co_return co_await impl_->writer_thread.run(std::move(work));
 }
 
 asio::awaitable<Result<void>> SqliteStore::setRestored(bool restored) {
   auto work = [impl = impl_.get(), restored] { return impl->setRestored(restored); };
-  co_return co_await impl_->writer_thread->run(std::move(work));
+  co_return co_await impl_->writer_thread.run(std::move(work));
 }
 
 asio::awaitable<Result<Marks>> SqliteStore::raiseMarks(Term seen_term, CommitNumber seen_commit) {
   auto work = [impl = impl_.get(), seen_term, seen_commit] {
     return impl->raiseMarks(seen_term, seen_commit);
   };
-  co_return co_await impl_->writer_thread->run(std::move(work));
+  co_return co_await impl_->writer_thread.run(std::move(work));
 }
 
 bool SqliteStore::hasRoom() const {
   if (impl_->room) return true;
   // Without commits nobody else would notice that there is room again.
   if (!impl_->looking_for_room.exchange(true)) {
-    const bool posted = impl_->writer_thread->post([impl = impl_.get()] {
+    const bool posted = impl_->writer_thread.post([impl = impl_.get()] {
       impl->lookForRoom();
       impl->looking_for_room = false;
     });
@@ -312,17 +320,17 @@ bool SqliteStore::hasRoom() const {
 
 asio::awaitable<Result<HistoryPage>> SqliteStore::history(HistoryQuery query) {
   auto work = [impl = impl_.get(), query = std::move(query)] { return impl->reader->page(query); };
-  co_return co_await impl_->query_thread->run(std::move(work));
+  co_return co_await impl_->query_thread.run(std::move(work));
 }
 
 asio::awaitable<Result<HistoryStats>> SqliteStore::historyStats(HistoryQuery query) {
   auto work = [impl = impl_.get(), query = std::move(query)] { return impl->reader->stats(query); };
-  co_return co_await impl_->query_thread->run(std::move(work));
+  co_return co_await impl_->query_thread.run(std::move(work));
 }
 
 asio::awaitable<Result<std::size_t>> SqliteStore::prune(WallTime older_than) {
   auto work = [impl = impl_.get(), older_than] { return impl->prune(older_than); };
-  co_return co_await impl_->writer_thread->run(std::move(work));
+  co_return co_await impl_->writer_thread.run(std::move(work));
 }
 
 }  // namespace vms::runner

@@ -16,19 +16,20 @@ namespace asio = boost::asio;
 /// Identity and progress of a store (S8).
 struct Marks {
   StoreId store_id;
-  Term term;           ///< Of this engine start, already durable.
-  CommitNumber commit; ///< Highest durable transaction.
-  bool restored = false; ///< Nothing may start until an operator has confirmed the hosts (S8).
+  Term term;              ///< Of this engine start, already durable.
+  CommitNumber commit;    ///< Highest durable transaction.
+  bool restored = false;  ///< Nothing may start until an operator has confirmed the hosts (S8).
 };
 
 /// What an engine needs in memory to go on.
 struct Snapshot {
   Marks marks;
-  std::vector<VmRecord> vms; ///< Undefined ones too, for their epochs.
-  std::vector<RequestRecord> requests; ///< Unfinished, and finished ones of the last day.
-  std::vector<ItemRecord> items;       ///< Of those requests.
-  std::vector<RunRecord> runs;         ///< Of those items, and every other one that is not final.
-  std::vector<AttemptRecord> attempts; ///< Not final, and the newest final ones per host.
+  std::vector<VmRecord> vms;            ///< Undefined ones too, for their epochs.
+  std::vector<RequestRecord> requests;  ///< Unfinished, and finished ones of the last day.
+  std::vector<ItemRecord> items;        ///< Of those requests.
+  std::vector<RunRecord> runs;          ///< Of those items, and every other one that is not final.
+  /// Not final, and the newest final ones per host; by the time of their placement.
+  std::vector<AttemptRecord> attempts;
   std::vector<HostRecord> hosts;
   std::vector<TokenRecord> tokens;
 };
@@ -38,16 +39,16 @@ struct HistoryQuery {
   std::optional<VmId> vm;
   std::optional<std::string> vm_name;
   std::optional<RequestId> request;
-  std::optional<WallTime> since, until; ///< requested_at in [since, until).
-  std::optional<std::string> outcome;   ///< succeeded, failed, cancelled
+  std::optional<WallTime> since, until;  ///< requested_at in [since, until).
+  std::optional<std::string> outcome;    ///< succeeded, failed, cancelled
   std::optional<RunReason> reason;
   std::size_t limit = 100;
-  std::string cursor; ///< Opaque, from a page before; empty: from the newest.
+  std::string cursor;  ///< Opaque, from a page before; empty: from the newest.
 };
 
 struct HistoryPage {
-  std::vector<AttemptRecord> attempts; ///< Newest first by requested_at, then attempt id.
-  std::string next_cursor; ///< Empty: no more.
+  std::vector<AttemptRecord> attempts;  ///< Newest first by requested_at, then attempt id.
+  std::string next_cursor;              ///< Empty: no more.
 };
 
 struct PhaseStats {
@@ -55,7 +56,7 @@ struct PhaseStats {
   /// staged; build: build started to built; launch: built to running; total: requested to running.
   std::string phase;
   std::uint64_t count = 0;
-  double p50_ms = 0, p95_ms = 0, p99_ms = 0; ///< Exact (nearest rank).
+  double p50_ms = 0, p95_ms = 0, p99_ms = 0;  ///< Exact (nearest rank).
 };
 
 struct HistoryStats {

@@ -18,6 +18,8 @@ struct VmSpec {
   std::string domain_type; ///< The `type` attribute: kvm, qemu, xen, test, ...
   std::uint64_t memory = 0; ///< Bytes; <memory> with its unit (KiB when it has none).
   std::uint32_t vcpus = 0;
+
+  bool operator==(const VmSpec&) const = default;
 };
 
 struct VmDocument {

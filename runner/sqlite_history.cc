@@ -1,4 +1,4 @@
-#include "runner/history_query.h"
+#include "runner/sqlite_history.h"
 
 #include <sqlite3.h>
 

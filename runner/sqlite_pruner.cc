@@ -1,4 +1,4 @@
-#include "runner/history_pruner.h"
+#include "runner/sqlite_pruner.h"
 
 #include <cstdint>
 #include <limits>
