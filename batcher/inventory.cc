@@ -47,12 +47,20 @@ void Inventory::release(const HostId& host, AttemptId attempt) {
   if (uses == uses_.end()) return;
   const auto found = uses->second.attempts.find(attempt);
   if (found == uses->second.attempts.end()) return;
+  apply(hosts_[host], found->second, -1);
+  uses->second.attempts.erase(found);
+}
+
+void Inventory::unlist(const HostId& host, AttemptId attempt) {
+  const auto uses = uses_.find(host);
+  if (uses == uses_.end()) return;
+  const auto found = uses->second.attempts.find(attempt);
+  if (found == uses->second.attempts.end()) return;
   Host& total = hosts_[host];
-  Use& use = found->second;
-  apply(total, use, -1);
-  use.reserved = use.pending = use.unanswered = false;
-  apply(total, use, +1);
-  if (!use.listed) uses->second.attempts.erase(found);
+  apply(total, found->second, -1);
+  found->second.listed = false;
+  apply(total, found->second, +1);
+  if (!found->second.reserved) uses->second.attempts.erase(found);
 }
 
 void Inventory::setPending(const HostId& host, AttemptId attempt, bool pending, bool unanswered) {

@@ -59,10 +59,14 @@ class Inventory {
 
   /// Holds `demand` for `attempt`. Idempotent per attempt.
   void reserve(const HostId& host, AttemptId attempt, Demand demand);
-  /// The attempt ended with proof, or never left.
+  /// The attempt ended with proof, or never left: neither its reservation nor its entry in the host's
+  /// last list counts any more.
   void release(const HostId& host, AttemptId attempt);
   /// `pending`: from placement until it runs. `unanswered`: from placement until its acceptance.
   void setPending(const HostId& host, AttemptId attempt, bool pending, bool unanswered);
+
+  /// The host said that the attempt's domain is gone, or a proof says so: it is listed no more.
+  void unlist(const HostId& host, AttemptId attempt);
 
   /// Replaces what the host listed before.
   void setListed(const HostId& host, const std::vector<ListedDomain>& domains);

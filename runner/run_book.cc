@@ -154,7 +154,12 @@ void closeAttempt(EngineState& state, Attempt& attempt, AttemptState final_state
 
   Host* host = state.findHost(record.host);
   if (host == nullptr) return;
+  // What the host listed before it ended is no longer there; it sends no list for that.
+  if (host->listed.erase(record.ref.attempt.uuid.toBytes()) > 0) {
+    state.inventory.unlist(record.host, record.ref.attempt);
+  }
   host->open.erase(record.ref.attempt);
+  host->listed.erase(record.ref.attempt.uuid.toBytes());
   host->recent.push_back(record.ref.attempt);
   if (final_state == AttemptState::Failed) remember(host->recent_failures, now.mono);
 }

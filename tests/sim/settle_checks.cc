@@ -79,7 +79,8 @@ void Checkers::unsettledAttempts(std::vector<std::string>& open) const {
       open.push_back(what + " is " + std::string(vms::nameOf(row.state)));
       continue;
     }
-    if (row.stop_wished != AttemptRecord::StopWish::None) {
+    // A guest may ignore a polite request, and a paused one cannot hear it.
+    if (row.stop_wished == AttemptRecord::StopWish::ForceOff) {
       open.push_back(what + " runs though it is to stop");
     }
     const WatchedHost* const host = findHost(row.host);

@@ -130,6 +130,9 @@ void Checkers::agentFrame(const WatchedHost& host, const proto::Frame& frame) {
     }
   }
   if (frame.has_domain_list()) {
+    world_.detail(from + " -> engine: lists " +
+                  std::to_string(frame.domain_list().domains_size()) +
+                  (frame.domain_list().complete() ? " domains, all" : " domains that changed"));
     for (const proto::Domain& domain : frame.domain_list().domains()) {
       const auto ref = refFromProto(domain.ref());
       if (domain.foreign() || !ref) continue;
