@@ -55,9 +55,9 @@ asio::awaitable<void> answerUnknown(AgentCore& core, SessionNumber session, Atte
     answer(core, session, command, Answer::INDETERMINATE);
     co_return;
   }
+  const bool held = core.seams.hypervisor.mayHoldLostCall(ref);
   const Result<std::optional<DomainInfo>> found = co_await core.seams.hypervisor.lookUp(ref.vm);
-  if (core.ledger.find(ref.attempt) != nullptr || !found || !core.recovered ||
-      core.seams.hypervisor.mayHoldLostCall(ref)) {
+  if (held || core.ledger.find(ref.attempt) != nullptr || !found || !core.recovered) {
     answer(core, session, command, Answer::INDETERMINATE);
     co_return;
   }

@@ -43,8 +43,8 @@ Moment momentOf(AgentCore& core, VmId vm) {
 asio::awaitable<bool> lookOnce(AgentCore& core, VmId vm) {
   const Moment before = momentOf(core, vm);
   Result<std::optional<DomainInfo>> found = co_await core.seams.hypervisor.lookUp(vm);
-  // Without an answer there is nothing to settle: after a reconnect everything is compared.
-  if (!found) co_return true;
+  // An unanswered question is asked again; after a reconnect everything is compared anyway.
+  if (!found) co_return !core.seams.hypervisor.connected();
   if (leaveToFlow(core.ledger.openOf(vm), std::nullopt)) co_return true;
   if (momentOf(core, vm) != before) co_return false;
   std::optional<DomainInfo> info = std::move(*found);

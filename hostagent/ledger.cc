@@ -51,6 +51,7 @@ Result<void> Ledger::load() {
       const std::optional<WallTime>& at = wallOf(attempt.record, static_cast<PhaseStamp>(i));
       if (at) attempt.stamps[i] = now - std::max(Duration{}, wall - *at);
     }
+    attempt.touched = attempt.record.phase != ClaimPhase::Claimed;
     attempt.durable = attempt.record;
     attempt.durable->xml.clear();
   }

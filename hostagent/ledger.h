@@ -32,6 +32,7 @@ struct Attempt {
   std::optional<TimePoint> stamps[kPhaseStamps];
 
   bool busy = false;          ///< A flow or a command works on this VM: one at a time.
+  bool touched = false;       ///< The hypervisor may have been asked to create it.
   bool in_lane = false;       ///< Holds a slot of the create lane.
   bool resuming = false;      ///< Past the last check before the guest executes: too late to cancel.
   bool paused = false;        ///< As last seen in the hypervisor.

@@ -15,12 +15,11 @@ namespace {
 /// Claimed or Building → launched; or why not.
 asio::awaitable<std::optional<Error>> build(AgentCore& core, Attempt& attempt) {
   if (std::optional<Error> stop = mayNotRun(core, attempt)) co_return stop;
-  const bool touched = attempt.record.phase == ClaimPhase::Building;
-  if (!touched) {
+  if (attempt.record.phase == ClaimPhase::Claimed) {
     core.staging.advance(attempt.ref().attempt, StagingState::Preparing);
     co_await beginBuild(core, attempt);
   }
-  Result<DomainInfo> launched = co_await launch(core, attempt, touched);
+  Result<DomainInfo> launched = co_await launch(core, attempt);
   core.leaveCreateLane(attempt);
   if (!launched) co_return std::move(launched.error());
   core.ledger.stamp(attempt, PhaseStamp::Built);

@@ -36,10 +36,12 @@ asio::awaitable<Result<std::optional<DomainInfo>>> awaitVerdict(AgentCore& core,
   for (;;) {
     co_await pacer.pause();
     if (std::optional<Error> stop = mayNotRun(core, attempt)) co_return std::move(*stop);
+    // Asked in this order: absence proves something only if nothing could bring it any more before.
+    const bool held = core.seams.hypervisor.mayHoldLostCall(ref);
     Result<std::optional<DomainInfo>> found = co_await core.seams.hypervisor.lookUp(ref.vm);
     if (!found) continue;
     if (!found->has_value()) {
-      if (!core.seams.hypervisor.mayHoldLostCall(ref)) co_return std::move(*found);
+      if (!held) co_return std::move(*found);
       continue;
     }
     if (!isOf(*found, ref)) co_return notOurs(attempt, **found);
@@ -88,7 +90,7 @@ asio::awaitable<void> beginBuild(AgentCore& core, Attempt& attempt) {
   core.outbox.report(attempt.ref().attempt);
 }
 
-asio::awaitable<Result<DomainInfo>> launch(AgentCore& core, Attempt& attempt, bool touched) {
+asio::awaitable<Result<DomainInfo>> launch(AgentCore& core, Attempt& attempt) {
   const ClaimRecord& record = attempt.record;
   const TimePoint began = core.seams.clock.now();
   Pacer pacer(core);
@@ -96,18 +98,19 @@ asio::awaitable<Result<DomainInfo>> launch(AgentCore& core, Attempt& attempt, bo
     if (std::optional<Error> stop = mayNotRun(core, attempt)) co_return std::move(*stop);
     DomainSpec spec{attempt.ref().vm, record.name, record.xml, record.memory, record.vcpus};
     Claim claim = record.claim;
+    const bool touched_before = std::exchange(attempt.touched, true);
     Result<DomainInfo> created =
         co_await core.seams.hypervisor.createPaused(std::move(spec), std::move(claim));
     if (created && isSettled(created->state)) co_return created;
     if (!created && created.error().error_class == ErrorClass::HostNotReady) {
+      attempt.touched = touched_before;
       const bool waited = core.seams.clock.now() - began >= core.options.hypervisor_timeout;
-      if (waited && !touched) co_return created;
+      if (waited && !attempt.touched) co_return created;
       if (waited) core.leaveCreateLane(attempt);
       co_await pacer.pause();
       continue;
     }
     if (!created && created.error().error_class != ErrorClass::UnknownOutcome) co_return created;
-    touched = true;
     if (!created) {
       log::warn("create of {}: {}; asking the hypervisor until it knows", record.name,
                 created.error().message);
@@ -170,15 +173,15 @@ asio::awaitable<Result<void>> letRun(AgentCore& core, Attempt& attempt) {
 asio::awaitable<void> discard(AgentCore& core, Attempt& attempt, Error why) {
   const AttemptRef ref = attempt.ref();
   Hypervisor& hypervisor = core.seams.hypervisor;
-  const bool touched = attempt.record.phase != ClaimPhase::Claimed;
   Pacer pacer(core);
-  for (bool gone = !touched; !gone;) {
+  for (bool gone = !attempt.touched; !gone;) {
+    const bool held = hypervisor.mayHoldLostCall(ref);
     const Result<void> destroyed = co_await hypervisor.destroy(ref);
     const ErrorClass error_class = destroyed ? ErrorClass::NotFound : destroyed.error().error_class;
     // Under another claim it is not ours to undo, and ours is not there.
     const bool absent = error_class == ErrorClass::NotFound ||
                         error_class == ErrorClass::Superseded || error_class == ErrorClass::Foreign;
-    gone = absent && !hypervisor.mayHoldLostCall(ref);
+    gone = absent && !held;
     if (gone) break;
     if (!absent) log::warn("undoing {}: {}", attempt.record.name, destroyed.error().message);
     core.leaveCreateLane(attempt);

@@ -34,10 +34,10 @@ std::optional<Error> mayNotRun(const AgentCore& core, const Attempt& attempt);
 /// Journals that the hypervisor is about to be touched.
 asio::awaitable<void> beginBuild(AgentCore& core, Attempt& attempt);
 
-/// Has the domain created, paused. `touched`: an earlier try may have reached the hypervisor. After a
-/// lost call it asks until the hypervisor knows (S2), for as long as that takes. An error is the
-/// attempt's end; something may be left that `discard` must undo.
-asio::awaitable<Result<DomainInfo>> launch(AgentCore& core, Attempt& attempt, bool touched);
+/// Has the domain created, paused. After a lost call it asks until the hypervisor knows (S2), for as
+/// long as that takes. An error is the attempt's end; something may be left that `discard` must
+/// undo. HostNotReady: the hypervisor stayed away and was never reached.
+asio::awaitable<Result<DomainInfo>> launch(AgentCore& core, Attempt& attempt);
 
 /// Makes the launched domain visible.
 asio::awaitable<void> publish(AgentCore& core, Attempt& attempt);

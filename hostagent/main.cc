@@ -1,0 +1,51 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+#include <utility>
+
+#include "hostagent/agent_process.h"
+#include "schema/base/log.h"
+
+namespace {
+
+constexpr int kUsage = 2;
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app(
+      "The host agent: builds, watches and ends the virtual machines of one host for the engine "
+      "that it dials.");
+  app.set_version_flag("--version", std::string("vmshostd ") + VMS_VERSION);
+  std::string config_path;
+  bool check_config = false;
+  app.add_option("--config", config_path, "Configuration file (TOML)")
+      ->required()
+      ->type_name("FILE");
+  app.add_flag("--check-config", check_config, "Check the configuration and exit");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    std::fprintf(stderr, "vmshostd: %s; see 'vmshostd --help'\n", error.what());
+    return kUsage;
+  }
+
+  vms::Result<vms::hostagent::AgentConfig> config =
+      vms::hostagent::loadAgentConfig(config_path);
+  if (!config) {
+    std::fprintf(stderr, "vmshostd: %s\n", config.error().message.c_str());
+    return kUsage;
+  }
+  if (check_config) {
+    std::printf("%s is valid\n", config_path.c_str());
+    return 0;
+  }
+  vms::log::init("vmshostd", config->log_level);
+  const vms::Result<void> ran =
+      vms::hostagent::runAgentProcess(std::move(*config), config_path);
+  if (ran) return 0;
+  std::fprintf(stderr, "vmshostd: %s\n", ran.error().message.c_str());
+  return 1;
+}
