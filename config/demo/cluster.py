@@ -199,7 +199,7 @@ hardware_uuid_file = {toml(os.path.join(host.folder, "hardware-uuid"))}
 
 [capacity]
 cpus = {self.settings["cpus"]}
-memory = {self.settings["memory"]}
+memory = "{self.settings["memory"]}B"
 
 [hypervisor]
 type = "libvirt"
