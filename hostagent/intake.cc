@@ -17,6 +17,7 @@ namespace {
 constexpr std::size_t kXmlBytesMax = 256u << 10U;
 constexpr std::size_t kNameMax = 128;
 constexpr std::uint32_t kPriorityMax = 100;
+constexpr std::size_t kRefusalsMax = 256;
 
 struct Decision {
   AttemptRef ref;
@@ -108,8 +109,7 @@ Decision decide(AgentCore& core, const AttemptRef& ref, Term term, const proto::
   return decision;
 }
 
-/// The claims of this message did not become durable: they are taken back. Their epochs stay spent
-/// in memory, and no frame of this session outlives the agent.
+/// The claims of this message did not become durable: they are taken back. Their epochs stay spent.
 void takeBack(AgentCore& core, std::vector<Decision>& decisions, const Error& error) {
   for (Decision& decision : decisions) {
     if (!decision.fresh) continue;
@@ -132,6 +132,37 @@ void enqueue(AgentCore& core, const proto::BulkCreate& bulk,
     core.create_lane.push(LaneJob{decisions[i].ref.attempt,
                                   std::min(item.priority(), kPriorityMax), item.memory()});
   }
+}
+
+proto::Frame makeAccepted(const AgentCore& core, const proto::BulkCreate& bulk,
+                          const std::vector<Decision>& decisions) {
+  proto::Frame frame;
+  proto::BulkAccepted& accepted = *frame.mutable_bulk_accepted();
+  accepted.set_batch(bulk.batch());
+  for (const Decision& decision : decisions) {
+    proto::BulkAccepted::Item& item = *accepted.add_items();
+    item.set_attempt(decision.ref.attempt.uuid.toBytes());
+    if (!decision.refused) continue;
+    item.set_error_class(std::string(nameOf(decision.refused->error_class)));
+    item.set_error(decision.refused->message);
+  }
+  accepted.set_credits(static_cast<std::uint32_t>(core.credits()));
+  return frame;
+}
+
+void tell(AgentCore& core, SessionNumber session, proto::Frame frame,
+          const std::vector<Decision>& decisions) {
+  core.outbox.answer(session, std::move(frame));
+  for (const Decision& decision : decisions) {
+    if (!decision.refused) core.outbox.report(decision.ref.attempt, true);
+  }
+}
+
+asio::awaitable<void> refuseLater(AgentCore& core, SessionNumber session, proto::Frame frame,
+                                  std::vector<Decision> decisions) {
+  co_await core.ledger.persist();
+  --core.refusals_waiting;
+  tell(core, session, std::move(frame), decisions);
 }
 
 /// Every id before anything is decided.
@@ -174,30 +205,30 @@ asio::awaitable<Result<void>> takeBulkCreate(AgentCore& core, SessionNumber sess
   }
   const Result<void> flushed = co_await core.ledger.flush();
   core.claims_pending = 0;
+  proto::Frame frame;
   if (flushed) {
     enqueue(core, bulk, decisions);
-  } else {
-    log::error("a bulk create of {} items was refused: {}", decisions.size(),
-               flushed.error().message);
-    takeBack(core, decisions, flushed.error());
+    frame = makeAccepted(core, bulk, decisions);
+    tell(core, session, std::move(frame), decisions);
+    core.pumpCreates();
+    co_return boost::system::in_place_value;
   }
 
-  proto::Frame frame;
-  proto::BulkAccepted& accepted = *frame.mutable_bulk_accepted();
-  accepted.set_batch(bulk.batch());
-  for (const Decision& decision : decisions) {
-    proto::BulkAccepted::Item& item = *accepted.add_items();
-    item.set_attempt(decision.ref.attempt.uuid.toBytes());
-    if (!decision.refused) continue;
-    item.set_error_class(std::string(nameOf(decision.refused->error_class)));
-    item.set_error(decision.refused->message);
+  log::error("a bulk create of {} items is refused: {}", decisions.size(),
+             flushed.error().message);
+  takeBack(core, decisions, flushed.error());
+  if (core.refusals_waiting >= kRefusalsMax) {
+    co_return Error(ErrorClass::StoreFull, "the journal is full, and " +
+                                               std::to_string(core.refusals_waiting) +
+                                               " refused messages wait for room");
   }
-  accepted.set_credits(static_cast<std::uint32_t>(core.credits()));
-  core.outbox.answer(session, std::move(frame));
-  for (const Decision& decision : decisions) {
-    if (!decision.refused) core.outbox.report(decision.ref.attempt, true);
-  }
-  core.pumpCreates();
+  // Not even a refusal may be told before its epochs are durably spent (S1).
+  ++core.refusals_waiting;
+  frame = makeAccepted(core, bulk, decisions);
+  core.tasks.spawn("refuse", [&core, session, frame = std::move(frame),
+                              decisions = std::move(decisions)] {
+    return refuseLater(core, session, frame, decisions);
+  });
   co_return boost::system::in_place_value;
 }
 
