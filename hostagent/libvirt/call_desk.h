@@ -22,8 +22,9 @@ namespace asio = boost::asio;
 
 /// How a call that had begun came back from its thread.
 struct CallEnd {
-  bool reached = false;      ///< libvirt answered, be it with an error.
-  bool lost = false;         ///< The connection broke under it.
+  bool reached = false;  ///< libvirt answered, be it with an error.
+  bool lost = false;     ///< The connection broke under it; `why` says how.
+  std::string why;
   std::uint64_t serial = 0;  ///< Of the connection; 0: there was none.
   std::optional<DaemonInstance> daemon;
 };
@@ -90,6 +91,7 @@ class CallDesk {
       CallEnd end;
       end.lost = !result && result.error().error_class == ErrorClass::UnknownOutcome;
       end.reached = !end.lost && connection.usable();
+      if (end.lost) end.why = result.error().message;
       end.serial = connection.serial();
       end.daemon = connection.daemon();
       finish(std::move(result), end);

@@ -65,16 +65,15 @@ struct Found {
   bool active = true;  ///< False: a persistent definition that does not run.
 };
 
-/// Everything about one domain; none when it has gone meanwhile.
-Result<std::optional<Found>> describe(VirtConnection& connection, DomainHandle handle) {
+/// State, and whether it runs at all; none when it has gone meanwhile. libvirt answers these
+/// questions with priority workers, so that they do not wait behind creates.
+Result<std::optional<Found>> describeState(VirtConnection& connection, DomainHandle handle) {
   Found found;
   int state = 0;
   int reason = 0;
-  virDomainInfo numbers{};
   char uuid[VIR_UUID_STRING_BUFLEN] = {};
   const char* const name = virDomainGetName(handle.get());
   if (name == nullptr || virDomainGetUUIDString(handle.get(), uuid) != 0 ||
-      virDomainGetInfo(handle.get(), &numbers) != 0 ||
       virDomainGetState(handle.get(), &state, &reason, 0) != 0) {
     if (lastCode() == VIR_ERR_NO_DOMAIN) return std::optional<Found>();
     return failure(connection, "describe a domain");
@@ -89,19 +88,37 @@ Result<std::optional<Found>> describe(VirtConnection& connection, DomainHandle h
   if (parsed) found.info.vm = VmId{*parsed};
   found.info.name = name;
   found.info.state = stateOf(state, reason);
+  found.handle = std::move(handle);
+  return std::optional<Found>(std::move(found));
+}
+
+/// Size and claim, for which libvirt has no priority workers. False: it has gone meanwhile.
+Result<bool> describeContent(VirtConnection& connection, Found& found) {
+  virDomainInfo numbers{};
+  if (virDomainGetInfo(found.handle.get(), &numbers) != 0) {
+    if (lastCode() == VIR_ERR_NO_DOMAIN) return false;
+    return failure(connection, "describe domain " + found.info.name);
+  }
   found.info.memory = std::uint64_t{numbers.maxMem} * 1024;
   found.info.vcpus = numbers.nrVirtCpu;
-  const Text metadata(virDomainGetMetadata(handle.get(), VIR_DOMAIN_METADATA_ELEMENT,
+  const Text metadata(virDomainGetMetadata(found.handle.get(), VIR_DOMAIN_METADATA_ELEMENT,
                                            kClaimNamespace, VIR_DOMAIN_AFFECT_CURRENT));
   if (metadata) {
     found.info.claim = readClaimElement(metadata.get(), found.info.vm);
   } else if (lastCode() == VIR_ERR_NO_DOMAIN) {
-    return std::optional<Found>();
+    return false;
   } else if (lastCode() != VIR_ERR_NO_DOMAIN_METADATA) {
     return failure(connection, "read the metadata of domain " + found.info.name);
   }
-  found.handle = std::move(handle);
-  return std::optional<Found>(std::move(found));
+  return true;
+}
+
+Result<std::optional<Found>> describe(VirtConnection& connection, DomainHandle handle) {
+  Result<std::optional<Found>> found = describeState(connection, std::move(handle));
+  if (!found || !*found) return found;
+  const Result<bool> there = describeContent(connection, **found);
+  if (!there) return there.error();
+  return *there ? std::move(found) : std::optional<Found>();
 }
 
 Result<std::optional<Found>> find(VirtConnection& connection, VmId vm) {
@@ -240,13 +257,25 @@ Result<std::vector<DomainInfo>> callList(VirtConnection& connection) {
   std::vector<DomainHandle> handles;
   for (int i = 0; i < count; ++i) handles.emplace_back(raw[i]);
   std::free(raw);
+  KnownDomains known;
   std::vector<DomainInfo> domains;
   domains.reserve(handles.size());
   for (DomainHandle& handle : handles) {
-    Result<std::optional<Found>> found = describe(connection, std::move(handle));
+    Result<std::optional<Found>> found = describeState(connection, std::move(handle));
     if (!found) return found.error();
-    if (*found && (*found)->active) domains.push_back(std::move((*found)->info));
+    if (!*found || !(*found)->active) continue;
+    DomainInfo& info = (*found)->info;
+    // An incarnation's size and claim stay as they are; they are asked for once.
+    const KnownDomains::Key key{info.vm, virDomainGetID((*found)->handle.get())};
+    if (!connection.known().recall(key, info)) {
+      const Result<bool> there = describeContent(connection, **found);
+      if (!there) return there.error();
+      if (!*there) continue;
+    }
+    known.remember(key, info);
+    domains.push_back(std::move(info));
   }
+  connection.known().replaceBy(std::move(known));
   return domains;
 }
 
@@ -327,16 +356,21 @@ Result<void> callDestroy(VirtConnection& connection, const AttemptRef& ref) {
 Result<Duration> callBarrier(VirtConnection& connection) {
   // Without an <os> no driver can start it.
   constexpr const char* kRefused = "<domain type='qemu'><name>vmsrunner-barrier</name></domain>";
-  const auto began = std::chrono::steady_clock::now();
   const unsigned flags = connection.startsPaused() ? unsigned{VIR_DOMAIN_START_PAUSED} : 0U;
-  const DomainHandle handle(virDomainCreateXML(connection.raw(), kRefused, flags));
-  if (handle) {
-    virDomainDestroy(handle.get());
-  } else {
+  Duration took{};
+  // The first waits in the queue; the second shows how long a create takes to be looked at.
+  for (int i = 0; i < 2; ++i) {
+    const auto began = std::chrono::steady_clock::now();
+    const DomainHandle handle(virDomainCreateXML(connection.raw(), kRefused, flags));
+    took = std::chrono::steady_clock::now() - began;
+    if (handle) {
+      virDomainDestroy(handle.get());
+      continue;
+    }
     const Error refusal = failure(connection, "answer");
     if (refusal.error_class == ErrorClass::UnknownOutcome) return refusal;
   }
-  return Duration(std::chrono::steady_clock::now() - began);
+  return took;
 }
 
 }  // namespace vms::hostagent

@@ -18,6 +18,12 @@ struct Rule {
 
 // The first rule that fits decides.
 constexpr std::array kRules = {
+    Rule{kAny, VIR_ERR_AUTH_FAILED, ErrorClass::Forbidden},
+    Rule{kAny, VIR_ERR_AUTH_CANCELLED, ErrorClass::Forbidden},
+    Rule{kAny, VIR_ERR_AUTH_UNAVAILABLE, ErrorClass::Forbidden},
+    Rule{kAny, VIR_ERR_ACCESS_DENIED, ErrorClass::Forbidden},
+    Rule{kAny, VIR_ERR_OPERATION_DENIED, ErrorClass::Forbidden},
+
     Rule{kAny, VIR_ERR_NO_CONNECT, ErrorClass::UnknownOutcome},
     Rule{kAny, VIR_ERR_INVALID_CONN, ErrorClass::UnknownOutcome},
     Rule{kAny, VIR_ERR_RPC, ErrorClass::UnknownOutcome},
@@ -42,12 +48,6 @@ constexpr std::array kRules = {
     Rule{kAny, VIR_ERR_NO_SECRET, ErrorClass::Dependency},
     Rule{kAny, VIR_ERR_NO_NWFILTER, ErrorClass::Dependency},
     Rule{kAny, VIR_ERR_RESOURCE_BUSY, ErrorClass::Dependency},
-
-    Rule{kAny, VIR_ERR_AUTH_FAILED, ErrorClass::Forbidden},
-    Rule{kAny, VIR_ERR_AUTH_CANCELLED, ErrorClass::Forbidden},
-    Rule{kAny, VIR_ERR_AUTH_UNAVAILABLE, ErrorClass::Forbidden},
-    Rule{kAny, VIR_ERR_ACCESS_DENIED, ErrorClass::Forbidden},
-    Rule{kAny, VIR_ERR_OPERATION_DENIED, ErrorClass::Forbidden},
 
     // Another operation holds the domain's job for 30 s.
     Rule{kAny, VIR_ERR_OPERATION_TIMEOUT, ErrorClass::Busy},

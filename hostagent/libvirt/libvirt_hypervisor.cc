@@ -277,13 +277,13 @@ class LibvirtHypervisor final : public Hypervisor {
 
   void onClosed(std::uint64_t serial, const std::string& why) {
     closed_serial_ = std::max(closed_serial_, serial);
-    if (serial == serial_) close_reason_ = why;
+    if (serial == serial_ && close_reason_.empty()) close_reason_ = why;
     lost_timer_.cancel();
   }
 
   void onCallEnd(const CallEnd& end) {
     if (end.reached) last_answer_ = clock_.now();
-    if (end.lost && end.serial == serial_) onClosed(end.serial, "the connection broke");
+    if (end.lost && end.serial == serial_) onClosed(end.serial, end.why);
   }
 
   void onCreateEnd(LostCalls::Token token, const CallEnd& end) {

@@ -9,6 +9,7 @@
 
 #include "hostagent/hypervisor.h"
 #include "hostagent/libvirt/daemon_instance.h"
+#include "hostagent/libvirt/known_domains.h"
 #include "schema/base/error.h"
 
 struct _virConnect;
@@ -51,6 +52,8 @@ class VirtConnection {
   /// The test driver cannot start a domain paused.
   bool startsPaused() const { return starts_paused_; }
   _virConnect* raw() const { return raw_; }
+  /// What lists on this connection have learned.
+  KnownDomains& known() { return known_; }
 
  private:
   VirtConnection(_virConnect* raw, std::optional<DaemonInstance> daemon);
@@ -60,6 +63,7 @@ class VirtConnection {
   std::optional<DaemonInstance> daemon_;
   std::uint64_t serial_;
   std::shared_ptr<std::atomic<bool>> usable_ = std::make_shared<std::atomic<bool>>(true);
+  KnownDomains known_;
   bool starts_paused_ = true;
   bool watches_close_ = false;
   int event_id_ = -1;

@@ -219,9 +219,8 @@ TEST(LibvirtUnreachable, SaysWhatToDoAndKeepsTrying) {
   LibvirtOptions options;
   options.uri = "qemu+unix:///system?socket=/nonexistent/libvirt-sock";
   LibvirtHarness host(options);
-  ASSERT_TRUE(host.runUntil([&] {
-    return host->notReadyReason().find("start libvirtd") != std::string::npos;
-  }));
+  ASSERT_TRUE(host.runUntil(
+      [&] { return host->notReadyReason().find("start libvirtd") != std::string::npos; }));
   EXPECT_THAT(host->notReadyReason(), HasSubstr("/nonexistent/libvirt-sock"));
   EXPECT_FALSE(host->connected());
   EXPECT_EQ(host.await(host->list()).error().error_class, ErrorClass::HostNotReady);
