@@ -25,7 +25,6 @@ Result<void> MessagePipe::enqueue(std::string message) {
       !congestedLocked() || (queued_bytes_ + message.size() <= limits_.max_queue_bytes &&
                              queued_messages_ < limits_.max_queue_messages);
   if (!has_room) {
-    outbox_.clear();
     endLocked(ErrorClass::RateLimited,
               "was closed because the peer does not read: " + std::to_string(queued_bytes_) +
                   " bytes in " + std::to_string(queued_messages_) + " messages wait");
@@ -145,6 +144,7 @@ void MessagePipe::kickLocked() {
 void MessagePipe::endLocked(ErrorClass error_class, const std::string& reason) {
   if (ended_) return;
   ended_.emplace(error_class, "connection to " + label_ + " " + reason);
+  if (!closed_by_owner_) outbox_.clear();
   owner_.notify();
   kickLocked();
 }

@@ -71,8 +71,8 @@ class MessagePipe {
   /// The next message to write; it counts as queued until written().
   std::optional<std::string> nextOutgoing();
   void written(std::size_t bytes);
-  /// Ends both directions with `reason`, in words that follow "connection to <label>"; the first
-  /// reason counts.
+  /// Ends both directions with `reason`, in words that follow "connection to <label>", and drops
+  /// what waits to be written; the first reason counts.
   void end(ErrorClass error_class, const std::string& reason);
 
  private:

@@ -114,6 +114,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
     options.limits = options_.limits;
     options.handshake_timeout = options_.connect_timeout;
     options.dead_after = options_.dead_after;
+    options.compress_from_bytes = options_.compress_from_bytes;
     options.peer_address = options_.address;
     options.done = [self = shared_from_this()](Result<OpenedWire> result) {
       asio::post(self->strand_,

@@ -160,6 +160,7 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     options.limits = options_.limits;
     options.handshake_timeout = options_.handshake_timeout;
     options.dead_after = options_.dead_after;
+    options.compress_from_bytes = options_.compress_from_bytes;
     options.peer_address = peer;
     options.gone = [shared = shared_] { --shared->wires; };
     options.done = [self = shared_from_this(), place, peer](Result<OpenedWire> result) {

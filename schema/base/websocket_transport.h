@@ -28,12 +28,13 @@ struct ListenOptions {
   /// A peer from which nothing is heard, or to which nothing can be written, for this long is cut;
   /// it is pinged after half of it. A peer that does not read its own queue counts as silent.
   Duration dead_after = seconds(10);
+  std::size_t compress_from_bytes = 4096;  ///< Smaller messages go as they are; 0: all do.
   std::size_t max_connections = 20000;
   std::size_t max_handshakes = 256;  ///< Under way, or done and not yet accept()ed.
 };
 
 /// WebSocket over TLS 1.3 with client certificates. Refusals are logged with peer and reason, ten
-/// lines a second at most.
+/// lines a second at most. After close() the port is free as soon as the pool has got to it.
 class WebSocketListener : public Listener {
  public:
   /// The address bound, with the real port.
@@ -56,6 +57,7 @@ struct DialOptions {
   PipeLimits limits = engineLimits();
   Duration connect_timeout = seconds(10);  ///< From resolving to the upgrade.
   Duration dead_after = seconds(10);       ///< As in ListenOptions.
+  std::size_t compress_from_bytes = 4096;  ///< As in ListenOptions.
 
   /// The other way round from an engine's: commands may be larger than reports.
   static PipeLimits engineLimits();

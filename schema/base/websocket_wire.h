@@ -30,6 +30,7 @@ struct WireOptions {
   PipeLimits limits;
   Duration handshake_timeout{};
   Duration dead_after{};
+  std::size_t compress_from_bytes = 0;
   std::string peer_address;  ///< For logs and errors.
   /// Called once, on the socket's strand, unless the pool ends before.
   std::function<void(Result<OpenedWire>)> done;

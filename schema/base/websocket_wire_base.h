@@ -5,6 +5,7 @@
 
 #include <openssl/ssl.h>
 
+#include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl/context.hpp>
@@ -34,7 +35,8 @@ using boost::system::error_code;
 inline constexpr std::size_t kMaxRequestBytes = 8192;
 inline constexpr std::size_t kMaxDrainedBytes = 65536;
 inline constexpr std::size_t kFragmentBytes = 8192;
-inline constexpr std::size_t kCompressFromBytes = 4096;
+inline constexpr std::size_t kMinPieceBytes = 1536;
+inline constexpr std::size_t kMaxPieceBytes = 65536;
 inline constexpr auto kCloseTimeout = seconds(2);
 inline constexpr auto kDrainTimeout = seconds(1);
 inline constexpr int kTicksUntilPing = 2;
@@ -169,14 +171,15 @@ class WebSocketWire : public Wire, public std::enable_shared_from_this<WebSocket
     tcp().socket().set_option(asio::ip::tcp::no_delay(true), ignored);
     websocket::permessage_deflate deflate;
     deflate.server_enable = deflate.client_enable = true;
-    deflate.server_max_window_bits = deflate.client_max_window_bits = 13;
+    deflate.server_max_window_bits = deflate.client_max_window_bits = 12;
     deflate.server_no_context_takeover = deflate.client_no_context_takeover = true;
-    deflate.compLevel = 3;
+    deflate.compLevel = 1;
     deflate.memLevel = 4;
-    deflate.msg_size_threshold = kCompressFromBytes;
+    deflate.msg_size_threshold = options_.compress_from_bytes == 0
+                                     ? std::numeric_limits<std::size_t>::max()
+                                     : options_.compress_from_bytes;
     ws_.set_option(deflate);
-    // Beast applies it to what inflation yields, before the next piece is inflated.
-    ws_.read_message_max(options_.limits.max_receive_bytes);
+    ws_.read_message_max(0);  // onRead() has its own limit, and a better farewell
     ws_.write_buffer_bytes(kFragmentBytes);
     ws_.auto_fragment(true);
     ws_.binary(true);
@@ -226,10 +229,24 @@ class WebSocketWire : public Wire, public std::enable_shared_from_this<WebSocket
     kill();
   }
 
-  /// The peer broke a rule.
+  /// The peer is no use any more: ends at once.
   void cut(ErrorClass error_class, const std::string& reason) {
     log::warn("connection to {} {}", pipe_->label(), reason);
     endWith(error_class, reason);
+  }
+
+  /// The peer broke a rule, and is told which.
+  void expel(websocket::close_code code, const std::string& reason) {
+    log::warn("connection to {} {}", pipe_->label(), reason);
+    pipe_->end(ErrorClass::Unavailable, reason);
+    beginClose(code);
+  }
+
+  void beginClose(websocket::close_code code) {
+    phase_ = Phase::Closing;
+    close_code_ = code;
+    arm(kCloseTimeout, &WebSocketWire::kill);
+    writeNext();
   }
 
   void look() {
@@ -241,9 +258,7 @@ class WebSocketWire : public Wire, public std::enable_shared_from_this<WebSocket
         if (!reading_ && pipe_->wantsMore()) read();
         break;
       case PipeState::Closing:
-        phase_ = Phase::Closing;
-        arm(kCloseTimeout, &WebSocketWire::kill);
-        writeNext();
+        beginClose(websocket::close_code::normal);
         break;
       case PipeState::Broken:
         log::warn("{}", pipe_->endReason()->message);
@@ -252,38 +267,44 @@ class WebSocketWire : public Wire, public std::enable_shared_from_this<WebSocket
     }
   }
 
+  /// Reads the next piece of the message in incoming_, whose first `received_` bytes are there.
   void read() {
     reading_ = true;
-    incoming_.clear();
-    incoming_buffer_.emplace(incoming_);
-    ws_.async_read(*incoming_buffer_, resume(&WebSocketWire::onRead));
+    const std::size_t piece = std::min(ws_.read_size_hint(kMinPieceBytes), kMaxPieceBytes);
+    incoming_.resize(received_ + piece);
+    ws_.async_read_some(asio::buffer(incoming_.data() + received_, piece),
+                        resume(&WebSocketWire::onRead));
   }
 
-  void onRead(const error_code& error, std::size_t) {
+  void onRead(const error_code& error, std::size_t bytes) {
     reading_ = false;
     if (phase_ != Phase::Open) return;
     if (error) return endWith(ErrorClass::Unavailable, readFailure(error));
-    if (!ws_.got_binary()) {
-      return cut(ErrorClass::Unavailable, "was closed because the peer sent a text message");
+    received_ += bytes;
+    // Checked piece by piece, after inflation: neither a header that announces too much nor a
+    // message that inflates to too much takes memory.
+    if (received_ > options_.limits.max_receive_bytes) {
+      return expel(websocket::close_code::too_big,
+                   "was closed because the peer sent a message over the limit of " +
+                       std::to_string(options_.limits.max_receive_bytes) + " bytes");
     }
-    incoming_.resize(incoming_buffer_->size());
-    pipe_->deliver(std::exchange(incoming_, {}));
-    if (pipe_->wantsMore()) read();
+    if (!ws_.got_binary()) {
+      return expel(websocket::close_code::unknown_data,
+                   "was closed because the peer sent a text message");
+    }
+    if (ws_.is_message_done()) {
+      incoming_.resize(std::exchange(received_, 0));
+      pipe_->deliver(std::exchange(incoming_, {}));
+      if (!pipe_->wantsMore()) return;
+    }
+    read();
   }
 
   std::string readFailure(const error_code& error) {
-    if (error == websocket::error::message_too_big) {
-      const std::string reason = "was closed because the peer sent a message over the limit of " +
-                                 std::to_string(options_.limits.max_receive_bytes) + " bytes";
-      log::warn("connection to {} {}", pipe_->label(), reason);
-      return reason;
-    }
-    if (error == websocket::error::closed) {
-      const auto& why = ws_.reason();
-      if (why.code == websocket::close_code::too_big) return "was closed by the peer: too large";
-      return "was closed by the peer";
-    }
-    return "was cut: " + explain(error).text;
+    if (error != websocket::error::closed) return "was cut: " + explain(error).text;
+    const bool too_big = ws_.reason().code == websocket::close_code::too_big;
+    return too_big ? "was closed by the peer: a message was over its limit"
+                   : "was closed by the peer";
   }
 
   void writeNext() {
@@ -295,7 +316,7 @@ class WebSocketWire : public Wire, public std::enable_shared_from_this<WebSocket
       ws_.async_write(asio::buffer(outgoing_), resume(&WebSocketWire::onWritten));
     } else if (phase_ == Phase::Closing) {
       writing_ = true;
-      ws_.async_close(websocket::close_code::normal, resume(&WebSocketWire::onClosed));
+      ws_.async_close(close_code_, resume(&WebSocketWire::onClosed));
     }
   }
 
@@ -318,13 +339,13 @@ class WebSocketWire : public Wire, public std::enable_shared_from_this<WebSocket
     silent_ticks_ = reading_ && counts.read == seen_.read ? silent_ticks_ + 1 : 0;
     stalled_ticks_ = writing_ && counts.written == seen_.written ? stalled_ticks_ + 1 : 0;
     seen_ = counts;
-    if (stalled_ticks_ >= kTicksUntilDead) {
-      return cut(ErrorClass::RateLimited, "was closed because the peer does not read: no byte in " +
-                                              formatDuration(options_.dead_after));
-    }
-    if (silent_ticks_ >= kTicksUntilDead) {
-      return cut(ErrorClass::Unavailable, "was closed because the peer gave no sign of life in " +
-                                              formatDuration(options_.dead_after));
+    if (stalled_ticks_ >= kTicksUntilDead || silent_ticks_ >= kTicksUntilDead) {
+      // A peer that does not read answers no ping either.
+      const bool stalled = writing_;
+      return cut(stalled ? ErrorClass::RateLimited : ErrorClass::Unavailable,
+                 std::string("was closed because the peer ") +
+                     (stalled ? "does not read or is gone" : "gave no sign of life") + " for " +
+                     formatDuration(options_.dead_after));
     }
     if (silent_ticks_ == kTicksUntilPing && !pinging_) {
       pinging_ = true;
@@ -340,9 +361,9 @@ class WebSocketWire : public Wire, public std::enable_shared_from_this<WebSocket
   std::size_t drained_ = 0;
 
   std::string incoming_;
-  std::optional<asio::dynamic_string_buffer<char, std::char_traits<char>, std::allocator<char>>>
-      incoming_buffer_;
+  std::size_t received_ = 0;
   std::string outgoing_;
+  websocket::close_code close_code_ = websocket::close_code::normal;
   bool reading_ = false;
   bool writing_ = false;
   bool pinging_ = false;
