@@ -48,7 +48,7 @@ AgentReadiness AgentCore::readiness() const {
       seams.hypervisor.lastAnswerAge() > options.hypervisor_timeout) {
     return AgentReadiness::HypervisorAway;
   }
-  return recovered ? AgentReadiness::Ready : AgentReadiness::Recovering;
+  return recovered && refusals_waiting == 0 ? AgentReadiness::Ready : AgentReadiness::Recovering;
 }
 
 std::string AgentCore::notReadyReason() const {
@@ -56,6 +56,7 @@ std::string AgentCore::notReadyReason() const {
     case AgentReadiness::Ready: return {};
     case AgentReadiness::Stopping: return "the agent is stopping";
     case AgentReadiness::Recovering:
+      if (refusals_waiting > 0) return "the journal is full; make room on its disk";
       return recover_reason.empty() ? "the agent is comparing its journal with the hypervisor"
                                     : recover_reason;
     case AgentReadiness::HypervisorAway: break;

@@ -58,6 +58,7 @@ struct AgentCore {
   std::shared_ptr<Connection> connection;  ///< From dialling until the session's end.
   TimePoint last_heard{};                  ///< A frame of the engine, or the connect.
   std::size_t claims_pending = 0;    ///< Claimed by the bulk create whose commit is under way.
+  std::size_t refusals_waiting = 0;  ///< Bulk creates whose answer waits for a full journal.
   std::size_t commands_running = 0;  ///< Commands that wait for the hypervisor.
 
   AgentReadiness readiness() const;

@@ -208,11 +208,18 @@ asio::awaitable<Ending> converse(AgentCore& core, std::shared_ptr<Connection> co
   std::string refusal = whyNotServe(core, *first);
   if (!refusal.empty()) co_return Ending(std::move(refusal));
 
-  // Durable before anything is taken under this term.
-  core.ledger.setMarks(merge(core.ledger.marks(), first->welcome().marks()));
-  const Result<void> flushed = co_await core.ledger.flush();
-  if (!flushed) co_return Ending("the journal cannot take the engine's marks: " +
-                                 flushed.error().message);
+  // A new term is durable before anything is taken under it; a higher commit number can wait.
+  const JournalMarks before = core.ledger.marks();
+  const JournalMarks marks = merge(before, first->welcome().marks());
+  const bool new_engine = marks.term != before.term || marks.store_id != before.store_id;
+  core.ledger.setMarks(marks);
+  if (new_engine) {
+    const Result<void> flushed = co_await core.ledger.flush();
+    if (!flushed) {
+      core.ledger.setMarks(before);
+      co_return Ending("the journal cannot take the engine's marks: " + flushed.error().message);
+    }
+  }
   const SessionTerms terms{first->welcome().session(), Term{first->term()}};
   core.ledger.prune(first->welcome().watermark());
   log::info("session {} with term {} begins", terms.session, terms.term.value);

@@ -140,10 +140,15 @@ TEST_F(AgentSession, RefusesWhenTheJournalIsFullAndClaimsNothing) {
   begin();
   bench.disk.setFull(true);
   bench.create(one);
-  ASSERT_TRUE(bench.until([&] { return bench.engine.acceptanceOf(one.attempt).has_value(); }));
-  EXPECT_EQ(bench.engine.acceptanceOf(one.attempt)->error_class(), "store_full");
+  bench.runFor(seconds(5));
+  EXPECT_FALSE(bench.engine.acceptanceOf(one.attempt)) << "its epoch is not durably spent yet";
+  EXPECT_EQ(bench.engine.beat->readiness(), proto::RECOVERING);
   EXPECT_EQ(bench.disk.find(one.attempt), nullptr);
   bench.disk.setFull(false);
+  ASSERT_TRUE(bench.until([&] { return bench.engine.acceptanceOf(one.attempt).has_value(); }));
+  EXPECT_EQ(bench.engine.acceptanceOf(one.attempt)->error_class(), "store_full");
+  EXPECT_EQ(bench.disk.floorOf(one.vm), one.epoch);
+  ASSERT_TRUE(bench.untilReady());
   bench.create(one);
   bench.runFor(seconds(10));
   EXPECT_EQ(bench.engine.acceptanceOf(one.attempt)->error_class(), "superseded")
