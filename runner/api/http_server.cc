@@ -1,5 +1,7 @@
 #include "runner/api/http_server.h"
 
+#include <fcntl.h>
+
 #include <atomic>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -28,6 +30,9 @@ using Strand = asio::strand<asio::any_io_executor>;
 
 /// Connections beyond the limit that are told so at the same time; more are closed at once.
 constexpr std::size_t kRefusals = 64;
+
+/// A program that we start must not hold our port or our clients' connections.
+void keepFromChildren(int fd) { ::fcntl(fd, F_SETFD, FD_CLOEXEC); }
 
 Result<std::shared_ptr<ssl::context>> loadTls(const HttpServerOptions& options) {
   auto context = std::make_shared<ssl::context>(ssl::context::tls_server);
@@ -73,6 +78,7 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
     }
     const tcp::endpoint wanted(address, options.port);
     acceptor.open(wanted.protocol(), ec);
+    if (!ec) keepFromChildren(acceptor.native_handle());
     if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
     if (!ec) acceptor.bind(wanted, ec);
     if (!ec) acceptor.listen(1024, ec);
@@ -121,6 +127,7 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
     const std::size_t limit = shared->options.connections;
     if (sessions.size() >= limit + kRefusals) return;
     error_code ignored;
+    keepFromChildren(socket.native_handle());
     socket.set_option(tcp::no_delay(true), ignored);
     std::shared_ptr<ssl::context> context;
     {

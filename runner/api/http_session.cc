@@ -5,6 +5,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -31,7 +32,8 @@ using tcp = asio::ip::tcp;
 constexpr std::size_t kReadBytes = 8192;
 constexpr std::size_t kWriteBytes = 256u << 10;
 constexpr Duration kRefusalTimeout = seconds(3);
-constexpr Duration kLinger = seconds(2);
+constexpr Duration kLinger = milliseconds(500);  ///< Without a byte.
+constexpr Duration kLingerMax = seconds(3);
 
 /// A share of the memory for bodies, given back at the end.
 class BodyShare {
@@ -61,6 +63,7 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
         executor_(socket.get_executor()),
         stream_(beast::tcp_stream(std::move(socket)), *tls_),
         tasks_(executor_),
+        linger_(executor_),
         refuse_(refuse) {}
 
   asio::any_io_executor executor() const override { return executor_; }
@@ -147,14 +150,19 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
   /// Reads what the client still sends, so that the response is not lost to a reset.
   asio::awaitable<void> discardInput() {
     std::size_t left = shared_->options.body_bytes * 2;
-    expireIn(kLinger);
+    linger_.expires_after(kLingerMax);
+    linger_.async_wait([self = shared_from_this()](error_code cancelled) {
+      if (!cancelled) self->close();
+    });
     error_code ec;
     while (left > 0 && !ec && !shared_->stopping) {
       buffer_.clear();
+      expireIn(kLinger);
       const std::size_t size = co_await stream_.async_read_some(
           buffer_.prepare(kReadBytes), asio::redirect_error(asio::use_awaitable, ec));
       left -= std::min(left, size);
     }
+    linger_.cancel();
   }
 
   /// False: end the connection.
@@ -342,6 +350,7 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
   const asio::any_io_executor executor_;
   Stream stream_;
   TaskGroup tasks_;
+  asio::steady_timer linger_;
   Producer producer_;
   beast::flat_buffer buffer_;
   std::string peer_;
