@@ -229,6 +229,20 @@ void Client::drain(HostId host, bool on) {
   });
 }
 
+void Client::answerAlarms() {
+  submit("answer alarms", [this](Service& service) -> asio::awaitable<Verdict> {
+    const auto hosts = co_await service.listHosts();
+    if (!hosts) co_return judge("list hosts", hosts.error());
+    for (const runner::HostView& view : *hosts) {
+      if (view.host.alarm.empty()) continue;
+      cluster_.world().tell("operator: confirms " + view.host.id + ": " + view.host.alarm);
+      const auto confirmed = co_await service.confirmHost(person(), view.host.id);
+      if (!confirmed) co_return judge("confirm", confirmed.error());
+    }
+    co_return Verdict::Done;
+  });
+}
+
 void Client::look() {
   submit("look", [this](Service& service) -> asio::awaitable<Verdict> {
     const auto hosts = co_await service.listHosts();

@@ -42,6 +42,8 @@ class Client {
   void cancel(std::string key);
   void stop(std::vector<std::string> vms, bool force);
   void drain(HostId host, bool on);
+  /// A person looks at every host that raised an alarm, finds the one machine, and confirms it.
+  void answerAlarms();
   /// Reads everything that can be read.
   void look();
 

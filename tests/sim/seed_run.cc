@@ -99,6 +99,7 @@ class SeedRun {
     while (!world.stopped()) {
       world.runFor(seconds(5));
       if (client_.open() == 0 && cluster_.checkers().unsettled().empty()) return;
+      client_.answerAlarms();
       if (world.now() < limit) continue;
       std::string what = client_.open() > 0 ? "a client still waits; " : "";
       for (const std::string& open : cluster_.checkers().unsettled()) what += open + "; ";

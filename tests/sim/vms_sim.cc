@@ -15,6 +15,10 @@ namespace {
 
 using namespace vms::sim;
 
+/// Above every level.
+constexpr auto kNoLog =
+    static_cast<vms::log::Level>(static_cast<int>(vms::log::Level::Error) + 1);
+
 /// "a,b,c"; "none" is the empty set. Empty optional: an unknown name, which was reported.
 std::optional<std::set<std::string>> parseFaults(const std::string& text) {
   std::set<std::string> chosen;
@@ -90,7 +94,9 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  vms::log::init("vms-sim", vms::log::Level::Error);
+  vms::log::init("vms-sim", vms::log::Level::Info);
+  // A sweep's daemons complain all the time, as they should; only a person who looks wants it.
+  if (!sweep.seed.details) vms::log::setLevel(kNoLog);
   if (*story) return runScenario(scenario, accept, sweep.seed.details);
   if (!*one && !*many) {
     std::fprintf(stderr, "vms-sim: nothing to do; give --seed N, --seeds A..B or --scenario DIR\n");
