@@ -200,7 +200,7 @@ TEST_F(LibvirtQemu, AHungDaemonBlocksNeitherTheOwnerNorStop) {
 
   const TimePoint began = host.clock.now();
   host.stop();
-  EXPECT_LT(host.clock.now() - began, seconds(3));
+  EXPECT_LT(host.clock.now() - began, seconds(10)) << "far less than any call's time-out";
   EXPECT_TRUE(lost->has_value());
   ::kill(daemon, SIGCONT);
 }
