@@ -5,10 +5,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <system_error>
 #include <vector>
 
 #include "schema/base/unique_fd.h"
@@ -100,6 +104,15 @@ std::optional<DaemonInstance> readInstance(pid_t pid) {
   return instance;
 }
 
+std::optional<DaemonInstance> peerOf(int fd) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return std::nullopt;
+  // 0: in another pid namespace. 1: a service manager that listens on the daemon's behalf.
+  if (peer.pid <= 1) return std::nullopt;
+  return readInstance(peer.pid);
+}
+
 }  // namespace
 
 LibvirtTarget targetOf(std::string_view uri) {
@@ -133,6 +146,26 @@ LibvirtTarget targetOf(std::string_view uri) {
   return target;
 }
 
+std::optional<DaemonInstance> daemonOfOwnConnections(const std::string& socket) {
+  const std::string name = std::filesystem::path(socket).filename();
+  std::optional<DaemonInstance> only;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd", error)) {
+    const int fd = std::atoi(entry.path().filename().c_str());
+    sockaddr_un address{};
+    socklen_t size = sizeof address;
+    if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) continue;
+    if (address.sun_family != AF_UNIX || size <= offsetof(sockaddr_un, sun_path)) continue;
+    address.sun_path[sizeof address.sun_path - 1] = '\0';
+    if (std::filesystem::path(address.sun_path).filename() != name) continue;
+    const std::optional<DaemonInstance> peer = peerOf(fd);
+    if (!peer) continue;
+    if (only && *only != *peer) return std::nullopt;
+    only = peer;
+  }
+  return only;
+}
+
 std::optional<DaemonInstance> daemonBehind(const std::string& socket) {
   sockaddr_un address{};
   if (socket.empty() || socket.size() >= sizeof address.sun_path) return std::nullopt;
@@ -143,12 +176,7 @@ std::optional<DaemonInstance> daemonBehind(const std::string& socket) {
   if (!fd) return std::nullopt;
   const auto* const generic = reinterpret_cast<const sockaddr*>(&address);
   if (::connect(fd.get(), generic, sizeof address) != 0) return std::nullopt;
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  if (::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return std::nullopt;
-  // 0: in another pid namespace. 1: a service manager that listens on the daemon's behalf.
-  if (peer.pid <= 1) return std::nullopt;
-  return readInstance(peer.pid);
+  return peerOf(fd.get());
 }
 
 bool isAlive(const DaemonInstance& instance) { return readInstance(instance.pid) == instance; }

@@ -28,8 +28,12 @@ struct LibvirtTarget {
 /// use.
 LibvirtTarget targetOf(std::string_view uri);
 
-/// The process that listens on `socket` now. No value: not reachable, or not visible from here
-/// (another pid namespace).
+/// The living process at the other end of this process's open connections to a socket of that name
+/// (the last part of its path). No value: there is none, or more than one.
+std::optional<DaemonInstance> daemonOfOwnConnections(const std::string& socket);
+
+/// The process that listens on `socket` now, found by connecting to it. No value: not reachable, or
+/// not visible from here (another pid namespace).
 std::optional<DaemonInstance> daemonBehind(const std::string& socket);
 
 /// Whether that very process still exists; a zombie does not.

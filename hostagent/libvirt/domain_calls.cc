@@ -291,7 +291,8 @@ Result<DomainInfo> callCreatePaused(VirtConnection& connection, const CreateOrde
   if (!existing) return notSent(existing.error());
   if (*existing) return **existing;
 
-  unsigned flags = VIR_DOMAIN_START_VALIDATE;
+  unsigned flags = 0;
+  if (order.validate) flags |= VIR_DOMAIN_START_VALIDATE;
   if (connection.startsPaused()) flags |= VIR_DOMAIN_START_PAUSED;
   const DomainHandle handle(virDomainCreateXML(connection.raw(), order.xml.c_str(), flags));
   if (!handle) {

@@ -2,6 +2,7 @@
 
 #include <libvirt/virterror.h>
 
+#include <algorithm>
 #include <array>
 #include <string>
 
@@ -72,7 +73,9 @@ Error lastLibvirtError(std::string_view what) {
     return {ErrorClass::HostRejected, message + "it gave no reason"};
   }
   message += last->message == nullptr ? "error " + std::to_string(last->code) : last->message;
-  while (!message.empty() && (message.back() == '\n' || message.back() == ' ')) message.pop_back();
+  // What QEMU said comes with its line breaks; an error is one line.
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  while (!message.empty() && message.back() == ' ') message.pop_back();
   return {classifyLibvirtError(last->domain, last->code), std::move(message)};
 }
 

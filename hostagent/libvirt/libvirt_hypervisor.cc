@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <string>
 #include <unordered_set>
 #include <utility>
 
@@ -22,6 +24,7 @@ constexpr Duration kLostCallsPoll = milliseconds(500);
 constexpr Duration kStopPoll = milliseconds(10);
 constexpr Duration kStopPatience = milliseconds(2'000);
 constexpr Duration kListTimeout = seconds(60);
+constexpr std::size_t kValidatedMax = 100'000;
 constexpr Duration kBarrierTimeout = seconds(300);
 /// Under load libvirtd may be slow to answer keepalives; a cut create costs more than a late
 /// notice.
@@ -117,6 +120,8 @@ class LibvirtHypervisor final : public Hypervisor {
     order.xml = std::move(*xml);
     order.memory = spec.memory;
     order.vcpus = spec.vcpus;
+    const std::size_t fingerprint = std::hash<std::string>()(spec.xml);
+    order.validate = !validated_.contains(fingerprint);
     ends_.forget(claim.ref.vm);
 
     const LostCalls::Token token = lost_calls_.sent(claim.ref);
@@ -132,6 +137,7 @@ class LibvirtHypervisor final : public Hypervisor {
         create_, options_.create_timeout, what, std::move(work), std::move(on_end));
     const bool lost = !result && result.error().error_class == ErrorClass::UnknownOutcome;
     if (!lost) lost_calls_.answered(token);
+    if (result) rememberValid(fingerprint);
     const bool starting = result && result->state == DomainState::Starting;
     if (!lost && !starting) co_return result;
     Error why = lost
@@ -190,10 +196,18 @@ class LibvirtHypervisor final : public Hypervisor {
   void onEvent(const HypervisorEvent& event) {
     if (event.kind == HypervisorEvent::Kind::Started) ends_.forget(event.vm);
     if (event.kind == HypervisorEvent::Kind::Stopped) ends_.remember(event.vm, event.reason);
+    // Perhaps another version, with another schema.
+    if (event.kind == HypervisorEvent::Kind::ConnectionRestored) validated_.clear();
     if (event.kind == HypervisorEvent::Kind::ConnectionRestored && link_.daemon()) {
       lost_calls_.assumeTaker(*link_.daemon());
     }
     if (on_event_) on_event_(event);
+  }
+
+  /// A document that this libvirt has taken once needs no second validation.
+  void rememberValid(std::size_t fingerprint) {
+    if (validated_.size() >= kValidatedMax) validated_.clear();
+    validated_.insert(fingerprint);
   }
 
   void onCreateEnd(LostCalls::Token token, const CallEnd& end) {
@@ -271,7 +285,8 @@ class LibvirtHypervisor final : public Hypervisor {
   ConnectionPool create_;
   ConnectionPool control_;  ///< Resume, shutdown, destroy.
   ConnectionPool barrier_;
-  mutable LostCalls lost_calls_;  ///< A question may find that a daemon has ended.
+  mutable LostCalls lost_calls_;               ///< A question may find that a daemon has ended.
+  std::unordered_set<std::size_t> validated_;  ///< Hashes of the XML of domains created here.
   DomainEnds ends_;
   std::function<void(HypervisorEvent)> on_event_;
   TaskGroup tasks_;

@@ -112,27 +112,23 @@ Result<std::shared_ptr<VirtConnection>> VirtConnection::open(const VirtSettings&
                                                              VirtCallbacks callbacks) {
   ensureLibvirtEventLoop();
   const LibvirtTarget target = targetOf(settings.uri);
-  std::optional<DaemonInstance> daemon;
-  // The daemon may be replaced while we connect; the same process before and after means that it
-  // is the one we are connected to.
+  _virConnect* raw = virConnectOpen(settings.uri.c_str());
+  if (raw == nullptr) return notReachable(settings, lastLibvirtError("connect"));
+  std::optional<DaemonInstance> daemon = daemonOfOwnConnections(target.socket);
+  // Connections to several daemons are open. The one that listens before and after we connect is
+  // the one we are connected to.
   constexpr int kTries = 3;
-  for (int i = 0; i < kTries; ++i) {
+  for (int i = 0; i < kTries && !daemon && !target.socket.empty(); ++i) {
     const std::optional<DaemonInstance> before = daemonBehind(target.socket);
-    _virConnect* const raw = virConnectOpen(settings.uri.c_str());
-    if (raw == nullptr) {
-      return notReachable(settings, lastLibvirtError("connect"));
-    }
-    daemon = daemonBehind(target.socket);
-    if (daemon != before) {
-      virConnectClose(raw);
-      continue;
-    }
-    std::shared_ptr<VirtConnection> connection(new VirtConnection(raw, daemon));
-    connection->watch(settings, std::move(callbacks));
-    return connection;
+    if (!before) break;
+    virConnectClose(raw);
+    raw = virConnectOpen(settings.uri.c_str());
+    if (raw == nullptr) return notReachable(settings, lastLibvirtError("connect"));
+    if (daemonBehind(target.socket) == before) daemon = before;
   }
-  return Error(ErrorClass::HostNotReady,
-               "libvirtd was replaced while we connected; trying again (uri " + settings.uri + ")");
+  std::shared_ptr<VirtConnection> connection(new VirtConnection(raw, daemon));
+  connection->watch(settings, std::move(callbacks));
+  return connection;
 }
 
 void VirtConnection::watch(const VirtSettings& settings, VirtCallbacks callbacks) {

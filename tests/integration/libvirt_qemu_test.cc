@@ -7,6 +7,7 @@
 #include <fstream>
 #include <set>
 
+#include "hostagent/libvirt/libvirt_check.h"
 #include "tests/integration/libvirt_daemon_fixture.h"
 
 namespace vms::hostagent {
@@ -240,6 +241,15 @@ TEST_F(LibvirtQemu, AnEndThatNobodyWatchedIsReadFromTheLog) {
   EXPECT_EQ(later.await(later->whyEnded(vm, "guest")), StopReason::Crashed);
   EXPECT_EQ(later.await(later->whyEnded(newVm(), "guest")), StopReason::Unwatched);
   EXPECT_EQ(later.await(later->whyEnded(vm, "../log/qemu/guest")), StopReason::Unwatched);
+}
+
+TEST_F(LibvirtQemu, TheCheckReadsTheConfigurationOfThatVeryDaemon) {
+  const Result<std::vector<LibvirtFinding>> findings = checkLibvirt(options());
+  ASSERT_TRUE(findings.has_value()) << findings.error().message;
+  for (const LibvirtFinding& finding : *findings) {
+    // This daemon is tuned, unlike the defaults; only /dev/kvm may be at fault.
+    EXPECT_THAT(finding.what, HasSubstr("/dev/kvm"));
+  }
 }
 
 }  // namespace
