@@ -25,6 +25,8 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "HOME": "/",
 }
+# The settings of programs that were built with sanitizers.
+PASSED_ON = ("ASAN_OPTIONS", "LSAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS")
 
 
 def spawn(argv, log, pid_file=None, environment=None):
@@ -38,7 +40,8 @@ def spawn(argv, log, pid_file=None, environment=None):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**ENVIRONMENT, **(environment or {})},
+        env={**ENVIRONMENT, **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
+             **(environment or {})},
         # A Ctrl-C meant for the caller must not catch the keeper half-way.
         start_new_session=True,
     )

@@ -135,12 +135,13 @@ class LibvirtHost:
         return [pid for pid in self.pids() if self._program(pid).startswith("qemu-system")]
 
     def daemon_pid(self):
-        """The pid of this host's running libvirtd, or None."""
+        """The pid of this host's running libvirtd, or None.
+
+        A killed libvirtd may leave children that it had forked and that look like it until
+        they notice; only the pid file tells them from a daemon.
+        """
         pid = processes.read_pid(self.pid_file)
-        known = self.pids()
-        if pid in known and self._program(pid) == "libvirtd":
-            return pid
-        return next((p for p in known if self._program(p) == "libvirtd"), None)
+        return pid if pid in self.pids() and self._program(pid) == "libvirtd" else None
 
     @staticmethod
     def _program(pid):

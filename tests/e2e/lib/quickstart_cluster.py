@@ -2,9 +2,11 @@
 
     with QuickstartCluster(vms=0, hosts=2) as cluster:
         guests = cluster.define(cluster.guests(8))
-        cluster.vmsctl("run", "--all", "--wait")
+        client = cluster.client("run", "--all", "--wait")
+        cluster.wait_domains(3, client)
         cluster.kill_engine()
         cluster.restart_engine()
+        client.wait(60)
         assert all(guest.starts() == 1 for guest in guests)
 
 The programs are those of $VMS_BIN, else quickstart builds the release ones. Leaving the
@@ -13,6 +15,7 @@ block ends everything and removes the folder, also after an exception, Ctrl-C or
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,10 +25,55 @@ import tempfile
 import vmshosts
 
 import cluster as clusters  # noqa: E402  (config/demo, which vmshosts put on the path)
+import daemon  # noqa: E402
 import guests  # noqa: E402
+import libvirt_host  # noqa: E402
 import processes  # noqa: E402
 
 QUICKSTART = os.path.join(vmshosts.REPOSITORY, "quickstart")
+ENDED = re.compile(r"^\[(\w+) (\d+) ended with status (-?\d+)\]$", re.MULTILINE)
+LOG_LINES_SHOWN = 60
+
+
+class Client:
+    """A vmsctl command that runs in the background, with its output in files."""
+
+    def __init__(self, argv, folder):
+        self.argv = argv
+        handle, self._out = tempfile.mkstemp(prefix="client-", suffix=".out", dir=folder)
+        with os.fdopen(handle, "wb") as out, open(self._out + ".err", "wb") as errors:
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out,
+                                            stderr=errors, start_new_session=True)
+
+    def output(self):
+        """(standard output, standard error) so far."""
+        texts = []
+        for path in (self._out, self._out + ".err"):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                texts.append(file.read())
+        return tuple(texts)
+
+    def ended(self):
+        return self.process.poll() is not None
+
+    def wait(self, timeout_s, status=0):
+        """Until the command ends; AssertionError unless with `status`. Returns its output."""
+        try:
+            self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self} has not ended in {timeout_s:.0f} s: "
+                                 f"{self.output()}") from None
+        got = self.process.returncode
+        assert got == status, f"{self} ended with {got}, not {status}: {self.output()}"
+        return self.output()
+
+    def __str__(self):
+        return " ".join(["vmsctl", *self.argv[3:]])
+
+    def end(self):
+        if not self.ended():
+            self.process.kill()
+            self.process.wait()
 
 
 class QuickstartCluster:
@@ -33,6 +81,8 @@ class QuickstartCluster:
         self.options = ["--vms", str(vms), "--hosts", str(hosts), *options]
         self.keep = keep
         self.folder = None
+        self.state = None
+        self.clients = []
         self._old_handler = None
 
     def __enter__(self):
@@ -47,14 +97,27 @@ class QuickstartCluster:
             self.state = clusters.Cluster(self.folder, lambda _text: None)
             self.state.load()
         except BaseException:
+            self.show_logs()
             self.close()
             raise
         return self
 
-    def __exit__(self, *_exception):
-        self.close()
+    def __exit__(self, kind, *_exception):
+        """A test that passed may still fail here: daemons must not have ended by themselves."""
+        try:
+            if kind is None:
+                self.assert_no_crash()
+        except AssertionError:
+            kind = AssertionError
+            raise
+        finally:
+            if kind is not None:
+                self.show_logs()
+            self.close()
 
     def close(self):
+        for client in self.clients:
+            client.end()
         saved = {number: signal.signal(number, signal.SIG_IGN)
                  for number in (signal.SIGTERM, signal.SIGINT)}
         try:
@@ -86,6 +149,12 @@ class QuickstartCluster:
             raise AssertionError(f"vmsctl {' '.join(words)} ended with {result.returncode}: "
                                  f"{result.stderr.strip()}")
         return result
+
+    def client(self, *words):
+        """Starts vmsctl in the background; it is ended with the cluster at the latest."""
+        started = Client(self.state.ctl().command(*words), self.folder)
+        self.clients.append(started)
+        return started
 
     def rows(self, *words):
         """The rows of a list command, as dictionaries."""
@@ -125,8 +194,90 @@ class QuickstartCluster:
         return set(self.host(name).libvirt.domains())
 
     def where(self, vm_id):
-        """All hosts that list this VM: more than one is a disaster."""
-        return [host.name for host in self.state.hosts if vm_id in self.domains(host.name)]
+        """All hosts that run this VM, as the kernel has it: more than one is a disaster."""
+        found = []
+        for host in self.state.hosts:
+            for pid in host.libvirt.qemu_pids():
+                if vm_id in processes.arguments(pid):
+                    found.append(host.name)
+        return found
+
+    def count_domains(self):
+        """How many domains are active on all hosts together; a dead libvirtd counts as none."""
+        total = 0
+        for host in self.state.hosts:
+            try:
+                total += len(host.libvirt.domains())
+            except libvirt_host.HostError:
+                pass
+        return total
+
+    def wait_domains(self, count, client=None, timeout_s=120.0):
+        """Until at least `count` domains exist; fails early when `client` ends before that."""
+        def enough():
+            if self.count_domains() >= count:
+                return True
+            assert client is None or not client.ended() or self.count_domains() >= count, \
+                f"{client} ended before {count} domains existed: {client.output()}"
+            return False
+
+        vmshosts.wait_until(enough, f"{count} domains", timeout_s)
+
+    def host_row(self, name):
+        """A host as the engine sees it."""
+        return next(row for row in self.rows("host", "list") if row["host"] == name)
+
+    def wait_host_state(self, name, state, timeout_s=60.0):
+        """Until the engine says that the host is in this state; returns its row."""
+        last = {}
+
+        def reached():
+            last.update(self.host_row(name))
+            return last["state"] == state
+
+        try:
+            vmshosts.wait_until(reached, f"host {name} {state}", timeout_s)
+        except vmshosts.Timeout as error:
+            raise vmshosts.Timeout(f"{error}; it is {last}") from None
+        return last
+
+    # -- how the daemons fare ---------------------------------------------------------
+
+    def daemon_logs(self):
+        """Logs of the programs under test."""
+        return [self.state.engine_log] + [host.log for host in self.state.hosts]
+
+    def endings(self):
+        """(program, pid, exit status) of every engine and agent that has ended so far."""
+        found = []
+        for path in self.daemon_logs():
+            found += [(name, int(pid), int(status))
+                      for name, pid, status in ENDED.findall(read(path))]
+        return found
+
+    def assert_no_crash(self):
+        """Engine and agents ended only because a test killed them or asked them to end."""
+        wrong = [end for end in self.endings() if end[2] not in (0, -signal.SIGKILL)]
+        assert not wrong, f"ended with a status of their own: {wrong}"
+        assert self.state.engine_pids(), "the engine runs no more"
+        for host in self.state.hosts:
+            assert host.pids(), f"the agent of {host.name} runs no more"
+
+    def show_logs(self):
+        """What every daemon said last, to stderr."""
+        if self.folder is None:
+            return
+        logs = []
+        for folder, _folders, files in os.walk(self.folder):
+            logs += [os.path.join(folder, name) for name in files
+                     if name in ("engine.log", "agent.log", "libvirtd.log")]
+        for path in sorted(logs):
+            lines = read(path).splitlines()
+            print(f"---- {path}, {len(lines)} lines, the last:", file=sys.stderr)
+            print("\n".join(lines[-LOG_LINES_SHOWN:]), file=sys.stderr)
+        for client in self.clients:
+            print(f"---- {client}: {client.output()}", file=sys.stderr)
+        sys.stderr.flush()
 
     # -- faults -----------------------------------------------------------------------
 
@@ -144,6 +295,12 @@ class QuickstartCluster:
     def restart_agent(self, name):
         """Also starts the host's libvirtd if that was killed."""
         self.quickstart("--restart-agent", self.folder, name)
+
+    def start_agent_alone(self, name):
+        """The agent without its libvirtd; returns at once."""
+        host = self.host(name)
+        daemon.spawn([self.state.program("vmshostd"), "--config", host.config], host.log,
+                     host.pid_file)
 
     def kill_libvirtd(self, name):
         vmshosts.kill(self.host(name).libvirt.daemon_pid())
@@ -164,3 +321,11 @@ class QuickstartCluster:
         host = self.host(name)
         self.state.new_boot_id(host)
         self.restart_agent(name)
+
+
+def read(path):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
