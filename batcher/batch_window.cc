@@ -23,10 +23,7 @@ void BatchWindow::remove(std::size_t bytes) {
   VMS_CHECK(items_ > 0, "a window gives up only what joined it");
   --items_;
   bytes_ -= std::min(bytes, bytes_);
-  if (items_ == 0) {
-    first_added_.reset();
-    send_by_.reset();
-  }
+  if (items_ == 0) emptied();
 }
 
 void BatchWindow::sent(TimePoint now, std::size_t items, std::size_t bytes) {
@@ -36,11 +33,16 @@ void BatchWindow::sent(TimePoint now, std::size_t items, std::size_t bytes) {
   if (in_flight_ == 0) oldest_sent_ = now;
   ++in_flight_;
   if (items_ == 0) {
-    first_added_.reset();
-    send_by_.reset();
+    emptied();
   } else {
     first_added_ = now;
   }
+}
+
+void BatchWindow::emptied() {
+  bytes_ = 0;
+  first_added_.reset();
+  send_by_.reset();
 }
 
 void BatchWindow::accepted(TimePoint now) {

@@ -55,6 +55,8 @@ class BatchWindow {
   Duration messageCost() const { return cost_; }
 
  private:
+  void emptied();
+
   WindowPolicy policy_;
   std::size_t items_ = 0;
   std::size_t bytes_ = 0;

@@ -59,8 +59,8 @@ class Inventory {
 
   /// Holds `demand` for `attempt`. Idempotent per attempt.
   void reserve(const HostId& host, AttemptId attempt, Demand demand);
-  /// The attempt ended with proof, or never left: neither its reservation nor its entry in the host's
-  /// last list counts any more.
+  /// The attempt ended with proof, or never left: neither its reservation nor its entry in the
+  /// host's last list counts any more.
   void release(const HostId& host, AttemptId attempt);
   /// `pending`: from placement until it runs. `unanswered`: from placement until its acceptance.
   void setPending(const HostId& host, AttemptId attempt, bool pending, bool unanswered);

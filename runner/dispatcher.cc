@@ -37,10 +37,11 @@ void wakeDue(EngineState& state, const Now& now) {
     makeReady(state, run);
   }
   while (!state.gates.empty() && state.gates.begin()->first <= now.mono) {
-    Attempt& attempt = state.attempt(state.gates.begin()->second);
+    Attempt* attempt = state.findAttempt(state.gates.begin()->second);
     state.gates.erase(state.gates.begin());
-    attempt.ready_due.reset();
-    gateOpened(state, attempt, now);
+    if (attempt == nullptr) continue;
+    attempt->ready_due.reset();
+    gateOpened(state, *attempt, now);
   }
   if (std::exchange(state.capacity_changed, false)) {
     const std::set<RunId> waiting = std::exchange(state.waiting_for_capacity, {});
@@ -81,9 +82,9 @@ bool anyHostSchedulable(const EngineState& state) {
 /// Places one run, or decides how it waits.
 Verdict placeRun(EngineState& state, Run& run, const Now& now) {
   const Vm& vm = state.vm(run.record.vm);
-  if (!vm.foreign.empty()) {
+  if (const HostId* elsewhere = state.foreignHostOf(run.record.vm)) {
     const EndCause cause{ErrorClass::Foreign, "VM '" + run.record.vm_name + "' runs on host " +
-                                                  vm.foreign.begin()->first +
+                                                  *elsewhere +
                                                   " outside our control; end it there first"};
     holdRun(state, run, cause, std::nullopt, now);
     return Verdict::Take;
@@ -131,9 +132,11 @@ void sendBatch(EngineState& state, Host& host, const Now& now) {
   std::size_t bytes = 0;
   while (ids.size() < limit && !host.gathered.empty()) {
     const AttemptId id = host.gathered.front();
-    host.gathered.pop_front();
     Attempt& attempt = state.attempt(id);
-    bytes += state.vm(attempt.record.ref.vm).record.xml.size();
+    const std::size_t size = state.vm(attempt.record.ref.vm).record.xml.size();
+    if (!ids.empty() && bytes + size > state.options.window.max_bytes) break;
+    host.gathered.pop_front();
+    bytes += size;
     attempt.record.batch = batch;
     attempt.record.sent_at = now.wall;
     attempt.news_at = now.mono;
@@ -195,7 +198,9 @@ std::string whyNotSchedulable(const EngineState& state, const Host& host) {
     return "not ready: its hypervisor has not answered for " +
            formatDuration(session.hypervisor_age);
   }
-  if (host.lost) return "silent";
+  if (host.lost || state.watched_at - session.heard_at >= state.options.suspect_after) {
+    return "silent";
+  }
   return {};
 }
 

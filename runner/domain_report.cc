@@ -8,7 +8,7 @@
 namespace vms::runner {
 namespace {
 
-constexpr int kMaxListed = 100'000;
+constexpr std::size_t kMaxListed = 100'000;
 
 std::string keyOf(const proto::Domain& domain) {
   return domain.foreign() || domain.ref().attempt().empty()
@@ -38,24 +38,6 @@ void recount(EngineState& state, Host& host) {
   }
   state.inventory.setListed(host.record.id, listed);
   state.capacity_changed = true;
-}
-
-/// A managed VM that exists there without our being its cause must not be started anywhere (S11).
-void markForeign(EngineState& state, Host& host) {
-  for (auto& [id, vm] : state.vms) {
-    if (vm.foreign.erase(host.record.id) > 0) state.capacity_changed = true;
-  }
-  for (const auto& [key, domain] : host.listed) {
-    const auto vm_id = idFromBytes<VmId>(domain.ref().vm());
-    const auto vm = vm_id ? state.vms.find(*vm_id) : state.vms.end();
-    if (vm == state.vms.end() || isExpected(state, host, domain)) continue;
-    vm->second.foreign[host.record.id] = true;
-    if (!domain.foreign() && domain.ref().epoch() > vm->second.record.epoch.value) {
-      vm->second.record.epoch.value = domain.ref().epoch();
-      state.touchVm(vm->first);
-    }
-    log::warn("host {}: VM '{}' runs there outside our control", host.record.id, domain.name());
-  }
 }
 
 /// Attempts of an earlier boot that this complete list lacks are gone: the host's own word (S3).
@@ -92,41 +74,25 @@ void confirmListed(EngineState& state, Host& host, const Now& now) {
   }
 }
 
-}  // namespace
-
-Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainList& list,
-                          const Now& now) {
-  if (list.domains_size() > kMaxListed) {
-    return Error{ErrorClass::TooLarge, "a list of more than 100000 domains"};
-  }
-  if (list.complete()) host.listed.clear();
-  for (const proto::Domain& domain : list.domains()) host.listed[keyOf(domain)] = domain;
-  if (!list.complete()) {
-    recount(state, host);
-    return {};
-  }
-
+/// Settles whether this session speaks for the hypervisor that the host's record knows (S4).
+void judgeHypervisor(EngineState& state, Host& host, const proto::HypervisorIdentity& identity) {
   HostRecord& record = host.record;
-  const proto::HypervisorIdentity& identity = list.hypervisor();
   if (record.hypervisor_host_uuid.empty()) {
     record.hypervisor_uri = identity.uri();
     record.hypervisor_host_uuid = identity.host_uuid();
     state.touchHost(record.id);
   }
   host.speaks_for_hypervisor = speaksForHypervisor(record, identity);
-  if (!host.speaks_for_hypervisor) {
-    record.alarm = "its agent lists the domains of hypervisor " + identity.uri() + " (" +
-                   identity.host_uuid() + "), not of " + record.hypervisor_uri + " (" +
-                   record.hypervisor_host_uuid + ")";
-    state.touchHost(record.id);
-    log::error("host {}: {}", record.id, record.alarm);
-  }
-  host.session->listed = true;
-  if (host.speaks_for_hypervisor) settleOldBoots(state, host, now);
-  confirmListed(state, host, now);
-  markForeign(state, host);
-  recount(state, host);
-  // Attempts that the list lacks may never have arrived, or may be gone: ask (S1).
+  if (host.speaks_for_hypervisor || !identity.local()) return;
+  record.alarm = "its agent lists the domains of hypervisor " + identity.uri() + " (" +
+                 identity.host_uuid() + "), not of " + record.hypervisor_uri + " (" +
+                 record.hypervisor_host_uuid + "); 'vmsctl host confirm' accepts it";
+  state.touchHost(record.id);
+  log::error("host {}: {}", record.id, record.alarm);
+}
+
+/// What the list lacks may never have arrived, or may be gone: it is asked about (S1).
+void doubtUnlisted(EngineState& state, Host& host, const Now& now) {
   for (const AttemptId& id : host.open) {
     Attempt& attempt = state.attempt(id);
     const AttemptState was = attempt.record.state;
@@ -136,6 +102,59 @@ Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainLis
       state.setState(attempt, AttemptState::Unknown);
     }
   }
+}
+
+}  // namespace
+
+void markForeign(EngineState& state, Host& host) {
+  std::set<VmId> found = host.strangers;
+  for (const auto& [key, domain] : host.listed) {
+    const auto vm = idFromBytes<VmId>(domain.ref().vm());
+    if (!vm || isExpected(state, host, domain)) continue;
+    found.insert(*vm);
+    const auto known = state.vms.find(*vm);
+    if (domain.foreign() || known == state.vms.end()) continue;
+    if (domain.ref().epoch() > known->second.record.epoch.value) {
+      known->second.record.epoch.value = domain.ref().epoch();
+      state.touchVm(*vm);
+    }
+  }
+  std::vector<std::string> texts;
+  for (const VmId& vm : found) texts.push_back(vm.str());
+  if (texts == host.record.foreign) return;
+  for (const std::string& text : host.record.foreign) {
+    const VmId vm = *parseVmId(text);
+    const auto at = state.foreign.find(vm);
+    if (at == state.foreign.end()) continue;
+    at->second.erase(host.record.id);
+    if (at->second.empty()) state.foreign.erase(at);
+  }
+  for (const VmId& vm : found) {
+    if (state.foreign[vm].insert(host.record.id).second && state.vms.contains(vm)) {
+      log::warn("host {}: VM {} exists there outside our control", host.record.id, vm.str());
+    }
+  }
+  host.record.foreign = std::move(texts);
+  state.touchHost(host.record.id);
+  state.capacity_changed = true;
+}
+
+Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainList& list,
+                          const Now& now) {
+  if (list.complete()) host.listed.clear();
+  for (const proto::Domain& domain : list.domains()) host.listed[keyOf(domain)] = domain;
+  if (host.listed.size() > kMaxListed) {
+    return Error{ErrorClass::TooLarge, "a list of more than 100000 domains"};
+  }
+  if (list.complete()) {
+    host.session->listed = true;
+    judgeHypervisor(state, host, list.hypervisor());
+    if (host.speaks_for_hypervisor) settleOldBoots(state, host, now);
+    confirmListed(state, host, now);
+    doubtUnlisted(state, host, now);
+  }
+  markForeign(state, host);
+  recount(state, host);
   return {};
 }
 

@@ -4,6 +4,10 @@
 
 namespace vms::runner {
 
+/// Brings the host's foreign VMs up to date with its list and with what its agent spoke of. A VM
+/// that exists there without our being its cause must not be started anywhere (S11).
+void markForeign(EngineState& state, Host& host);
+
 /// What a host says exists on it. A complete list, of a hypervisor that is the one we know (S4),
 /// settles attempts of an earlier boot, shows foreign domains (S11) and makes the host usable.
 Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainList& list,

@@ -48,7 +48,9 @@ void resumeRun(EngineState& state, Run& run, const Now& now) {
   run.waiting_since = now.mono - std::max(Duration{}, now.wall - record.requested_at);
   const bool waits = record.state == RunState::Queued || record.state == RunState::Held;
   const Attempt* attempt = record.attempt ? state.findAttempt(*record.attempt) : nullptr;
-  const bool unsent = waits || (attempt && attempt->record.state == AttemptState::Placed);
+  // A deadline is about being sent for the first time.
+  const bool unsent = (waits && record.tries == 0 && record.soon_tries == 0) ||
+                      (attempt && attempt->record.state == AttemptState::Placed);
   if (record.options.deadline && unsent) {
     run.send_by = now.mono + std::max(Duration{}, *record.options.deadline - now.wall);
     state.deadlines.emplace(*run.send_by, record.id);
@@ -78,7 +80,10 @@ void Engine::restore(Snapshot snapshot, const Now& now) {
   }
   for (HostRecord& record : snapshot.hosts) {
     Host& host = state_.hosts[record.id];
-    host.silent_since = now.mono;
+    for (const std::string& text : record.foreign) {
+      if (const auto vm = parseVmId(text)) state_.foreign[*vm].insert(record.id);
+    }
+    host.silent_since = host.last_word = now.mono;
     host.window = batcher::BatchWindow(state_.options.window);
     host.record = std::move(record);
   }
@@ -131,7 +136,7 @@ void Engine::marksRaised(const Marks& marks) {
 }
 
 bool Engine::restoreIsOver() const {
-  return state_.marks.restored && !state_.hosts.empty() &&
+  return state_.marks.restored && !state_.higher_marks && !state_.hosts.empty() &&
          std::all_of(state_.hosts.begin(), state_.hosts.end(), [](const auto& entry) {
            const Host& host = entry.second;
            return host.record.confirmed && host.session && host.session->listed;
@@ -148,6 +153,11 @@ Result<void> Engine::confirmHost(const HostId& id, const Now& now) {
     // Whatever comes next is judged as if the old boot had been silent for ever.
     host->record.alarm.clear();
     host->silence_is_exact = false;
+    if (host->open.empty()) {
+      // Nothing of ours depends on which hypervisor it was, so the next list may name another.
+      host->record.hypervisor_uri.clear();
+      host->record.hypervisor_host_uuid.clear();
+    }
     host->record.last_seen = now.wall - std::chrono::hours(24 * 365 * 10);
   }
   host->record.confirmed = true;

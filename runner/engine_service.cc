@@ -39,8 +39,8 @@ DryRunItem tryOne(EngineState& state, batcher::Inventory& inventory, const Start
         "it runs already, or is being started, on host " + state.attempt(*vm.attempt).record.host;
     return item;
   }
-  if (!vm.foreign.empty()) {
-    item.why_not = "it runs on host " + vm.foreign.begin()->first + " outside our control";
+  if (const HostId* elsewhere = state.foreignHostOf(vm.record.spec.id)) {
+    item.why_not = "it runs on host " + *elsewhere + " outside our control";
     return item;
   }
   batcher::PlacementQuery query;
@@ -196,9 +196,8 @@ asio::awaitable<Result<RequestView>> EngineService::createRequest(Principal who,
   if (const Result<void> room = hasRoom(); !room) co_return room.error();
   const Result<RequestId> id = runner::createRequest(engine_.state(), who, what, now());
   if (!id) co_return id.error();
-  const Result<void> durable = co_await turns_.durable();
-  if (!durable) co_return durable.error();
-  co_return viewOf(engine_.state(), engine_.state().request(*id), now());
+  Result<RequestView> view = co_await showRequest(*id);
+  co_return view;
 }
 
 asio::awaitable<Result<std::vector<DryRunItem>>> EngineService::dryRun(StartRequest what) {
@@ -258,9 +257,8 @@ asio::awaitable<Result<RequestView>> EngineService::cancelRequest(Principal who,
   const Result<void> cancelled = runner::cancelRequest(engine_.state(), id, now());
   if (!cancelled) co_return cancelled.error();
   log::info("{} cancelled request {}", who.name, id.str());
-  const Result<void> durable = co_await turns_.durable();
-  if (!durable) co_return durable.error();
-  co_return viewOf(engine_.state(), engine_.state().request(id), now());
+  Result<RequestView> view = co_await showRequest(id);
+  co_return view;
 }
 
 asio::awaitable<Result<std::unique_ptr<RequestWatch>>> EngineService::watchRequest(RequestId id) {
@@ -324,15 +322,6 @@ asio::awaitable<Result<HostView>> EngineService::confirmHost(Principal who, Host
   const Result<void> confirmed = engine_.confirmHost(id, now());
   if (!confirmed) co_return confirmed.error();
   log::warn("{} confirmed host {}", who.name, id);
-  const Result<void> durable = co_await turns_.durable();
-  if (!durable) co_return durable.error();
-  if (engine_.restoreIsOver()) {
-    const Result<void> over = co_await store_.setRestored(false);
-    if (!over) co_return over.error();
-    engine_.endRestore();
-    turns_.kick();
-    log::warn("every host has reported and is confirmed: the restored database is in use");
-  }
   Result<HostView> view = co_await showHost(id);
   co_return view;
 }

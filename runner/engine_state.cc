@@ -57,6 +57,11 @@ Attempt* EngineState::findAttempt(AttemptId id) {
   return found == attempts.end() ? nullptr : &found->second;
 }
 
+const HostId* EngineState::foreignHostOf(VmId id) const {
+  const auto found = foreign.find(id);
+  return found == foreign.end() ? nullptr : &*found->second.begin();
+}
+
 void EngineState::setState(Run& run_in, RunState state) {
   VMS_CHECK(mayFollow(run_in.record.state, state), "a run's state follows the table");
   run_in.record.state = state;

@@ -32,7 +32,6 @@ struct Vm {
   VmRecord record;
   std::optional<RunId> run;          ///< Open.
   std::optional<AttemptId> attempt;  ///< Open: it runs, or may.
-  std::map<HostId, bool> foreign;    ///< Hosts where it exists outside our control (S11).
 };
 
 struct Run {
@@ -64,7 +63,8 @@ struct SessionState {
   std::string instance;
   proto::Readiness readiness = proto::RECOVERING;
   std::string not_ready_reason;
-  TimePoint heard_at;
+  TimePoint heard_at;   ///< Moved forward by our own pauses: for judging silence.
+  TimePoint last_word;  ///< Of the host, as it was: for judging a boot (S3).
   Duration hypervisor_age{};
   bool listed = false;  ///< A complete list has come in this session.
   std::uint32_t credits = 0;
@@ -78,6 +78,7 @@ struct MessageInFlight {
 struct Host {
   HostRecord record;
   std::optional<SessionState> session;
+  TimePoint last_word;                 ///< Of the last session, unmoved by our own pauses (S3).
   TimePoint silent_since;              ///< While there is no session; since start at the earliest.
   bool silence_is_exact = false;       ///< False: since before the engine's start (S3).
   bool speaks_for_hypervisor = false;  ///< What this session calls gone is gone (S4).
@@ -85,7 +86,10 @@ struct Host {
   batcher::BatchWindow window{batcher::WindowPolicy{}};
   std::deque<AttemptId> gathered;  ///< PLACED here, in order.
   std::deque<MessageInFlight> in_flight;
-  std::set<AttemptId> open;                     ///< Attempts on this host that are not final.
+  std::set<AttemptId> open;  ///< Attempts on this host that are not final.
+  /// VMs that the agent speaks of under attempts which are not known here: after a restore, or
+  /// started behind our back (S8, S11). Reports may precede the list.
+  std::set<VmId> strangers;
   std::map<std::string, proto::Domain> listed;  ///< By attempt or, for foreign ones, VM id bytes.
   std::deque<AttemptId> recent;                 ///< Closed ones still in memory, oldest first.
   std::deque<TimePoint> recent_starts;          ///< Of the last minute, bounded.
@@ -119,6 +123,8 @@ class EngineState {
   Vm* findVm(const std::string& name_or_id);
   const Vm* findVm(const std::string& name_or_id) const;
   Attempt* findAttempt(AttemptId id);
+  /// A host where the VM exists outside our control; null if there is none.
+  const HostId* foreignHostOf(VmId id) const;
 
   /// The row will be part of the next commit.
   void touchVm(VmId id) { dirty_vms_.insert(id); }
@@ -156,6 +162,9 @@ class EngineState {
   std::map<HostId, Host> hosts;
   std::map<SessionNumber, HostId> sessions;
   std::map<std::string, TokenRecord> tokens;  ///< By hash.
+
+  /// Where VMs, defined or not, exist outside our control (S11): the index of HostRecord::foreign.
+  std::map<VmId, std::set<HostId>> foreign;
 
   batcher::ReadyQueue ready;             ///< QUEUED and HELD runs that may be placed now.
   std::set<RunId> waiting_for_capacity;  ///< HELD runs that did not fit; woken by capacity.

@@ -23,7 +23,7 @@ Result<BootVerdict> judgeBoot(const Host& host, const proto::Hello& hello,
   // The new boot must have begun after the last word of the old one. What this engine did not hear
   // itself is known only to the granularity of the stored time.
   const Duration silence = host.silence_is_exact
-                               ? now.mono - host.silent_since
+                               ? now.mono - host.last_word
                                : now.wall - record.last_seen - options.last_seen_interval;
   if (milliseconds(static_cast<std::int64_t>(hello.uptime_ms())) >= silence) {
     return Error{ErrorClass::Forbidden,

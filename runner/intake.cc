@@ -82,6 +82,10 @@ Result<void> checkVm(EngineState& state, const Vm& vm, const RunOptions& options
                                        ", which does not answer; it can be started once that is "
                                        "known"};
   }
+  if (attempt.state != AttemptState::Running && attempt.state != AttemptState::Ready) {
+    return Error{ErrorClass::Busy, "VM '" + name + "' is being started on host " + attempt.host +
+                                       "; try again shortly"};
+  }
   if (options.host && *options.host != attempt.host) {
     return Error{ErrorClass::Busy, "VM '" + name + "' runs on host " + attempt.host +
                                        "; stop it before it is started on " + *options.host};
@@ -150,6 +154,7 @@ StopItem stopOne(EngineState& state, const Principal& who, Vm& vm, bool force, c
   const Wish wish = force ? Wish::ForceOff : Wish::Shutdown;
   if (attempt.record.stop_wished < wish) {
     attempt.record.stop_wished = wish;
+    attempt.wish_heard = false;
     attempt.record.stop_requester = who.name;
     state.touchAttempt(attempt.record.ref.attempt);
   }

@@ -98,6 +98,8 @@ void applyPhases(EngineState& state, Attempt& attempt,
     if (record.sent_at && *at < *record.sent_at) at = record.sent_at;
     state.touchAttempt(record.ref.attempt);
   };
+  // Phases of what has run before tell its history, not its state.
+  const bool ran = record.running_at.has_value();
   bool staged = false, building = false;
   for (const proto::PhaseAge& phase : phases) {
     switch (phase.phase()) {
@@ -127,7 +129,7 @@ void applyPhases(EngineState& state, Attempt& attempt,
     state.inventory.setPending(record.host, record.ref.attempt, true, false);
   }
   const AttemptState target = building ? AttemptState::Building : AttemptState::Staged;
-  if ((staged || building) && record.state != target && mayFollow(record.state, target)) {
+  if (!ran && (staged || building) && record.state != target && mayFollow(record.state, target)) {
     state.setState(attempt, target);
     if (const auto run = state.runs.find(record.run); run != state.runs.end()) {
       touchWatchers(state, run->second);
@@ -180,6 +182,15 @@ void onHeartbeat(EngineState& state, Host& host, const proto::AgentHeartbeat& be
   if (was != whyNotSchedulable(state, host).empty()) state.capacity_changed = true;
 }
 
+/// A host that already has something of the VM must settle that before the VM starts anywhere.
+void noteRefusal(EngineState& state, Host& host, const AttemptRef& ref,
+                 const std::string& error_class) {
+  const auto known = parseErrorClass(error_class);
+  if (known != ErrorClass::AlreadyRunning && known != ErrorClass::Foreign) return;
+  host.strangers.insert(ref.vm);
+  markForeign(state, host);
+}
+
 void onAccepted(EngineState& state, Host& host, const proto::BulkAccepted& message,
                 const Now& now) {
   const auto in_flight = std::find_if(
@@ -207,6 +218,7 @@ void onAccepted(EngineState& state, Host& host, const proto::BulkAccepted& messa
         state.inventory.setPending(host.record.id, *id, true, false);
       }
     } else if (mayFollow(attempt->record.state, AttemptState::Refused)) {
+      noteRefusal(state, host, attempt->record.ref, item.error_class());
       failAttempt(state, *attempt, AttemptState::Refused,
                   causeFrom(item.error_class(), item.error(), ErrorClass::HostRejected), now);
     }
@@ -224,15 +236,35 @@ void acknowledge(EngineState& state, const Host& host, const proto::Outcome& out
   state.send(host.session->number, std::move(frame));
 }
 
+/// The VM is up: a cancel has had its answer; a stop is still wanted.
+void cancelCameTooLate(EngineState& state, Attempt& attempt) {
+  if (!attempt.record.cancel_wished) return;
+  attempt.record.cancel_wished = false;
+  state.touchAttempt(attempt.record.ref.attempt);
+  const auto run = state.runs.find(attempt.record.run);
+  if (run == state.runs.end() || isFinal(run->second.record.state)) return;
+  run->second.record.cancel_wished = false;
+  state.touchRun(run->first);
+}
+
+/// An agent speaks of an attempt that is not open here. If it is one of a VM that we know, that VM
+/// exists there behind our back until the attempt has ended (S8).
+void noteStranger(EngineState& state, Host& host, const AttemptRef& ref, bool over) {
+  if (state.findAttempt(ref.attempt) != nullptr) return;
+  const bool changed =
+      over ? host.strangers.erase(ref.vm) > 0 : host.strangers.insert(ref.vm).second;
+  if (changed) markForeign(state, host);
+  const auto vm = state.vms.find(ref.vm);
+  if (vm == state.vms.end() || vm->second.record.epoch >= ref.epoch) return;
+  vm->second.record.epoch = ref.epoch;
+  state.touchVm(ref.vm);
+}
+
 void onStarted(EngineState& state, Attempt& attempt, const proto::Outcome& outcome,
                const Now& now) {
   applyPhases(state, attempt, outcome.phases(), now);
   if (!hasStarted(attempt.record)) attemptRuns(state, attempt, now);
-  // A cancel that came too late has had its answer; a stop is still wanted.
-  if (attempt.record.cancel_wished) {
-    attempt.record.cancel_wished = false;
-    state.touchAttempt(attempt.record.ref.attempt);
-  }
+  cancelCameTooLate(state, attempt);
   attempt.wish_heard = false;
   sendWishes(state, attempt, now);
 }
@@ -242,6 +274,7 @@ void onOutcome(EngineState& state, Host& host, const proto::Outcome& outcome, co
   if (!ref) return;
   Attempt* attempt = findOpen(state, host, *ref);
   if (attempt == nullptr) {
+    noteStranger(state, host, *ref, outcome.kind() != proto::Outcome::STARTED);
     // Over already, or forgotten with its history: the agent need not keep it. After a restore an
     // outcome that is not known here may be news, so the agent keeps it.
     if (!state.marks.restored || state.findAttempt(ref->attempt) != nullptr) {
@@ -257,6 +290,7 @@ void onOutcome(EngineState& state, Host& host, const proto::Outcome& outcome, co
       applyPhases(state, *attempt, outcome.phases(), now);
       const EndCause cause =
           causeFrom(outcome.error_class(), outcome.error(), ErrorClass::HostRejected);
+      noteRefusal(state, host, attempt->record.ref, outcome.error_class());
       // FAILED of what had started can only be an end that nobody watched.
       failAttempt(state, *attempt,
                   hasStarted(attempt->record) ? AttemptState::Ended : AttemptState::Failed, cause,
@@ -307,6 +341,20 @@ void onAbsent(EngineState& state, Host& host, Attempt& attempt, const Now& now) 
               now);
 }
 
+/// The command that says what is wished of the attempt now.
+proto::Command::Kind wishOf(const AttemptRecord& record) {
+  if (record.cancel_wished) return proto::Command::CANCEL;
+  switch (record.stop_wished) {
+    case AttemptRecord::StopWish::None:
+      return proto::Command::KIND_UNSPECIFIED;
+    case AttemptRecord::StopWish::Shutdown:
+      return proto::Command::SHUTDOWN;
+    case AttemptRecord::StopWish::ForceOff:
+      return proto::Command::FORCE_OFF;
+  }
+  return proto::Command::KIND_UNSPECIFIED;
+}
+
 void onAnswer(EngineState& state, Host& host, const proto::CommandAnswer& answer, const Now& now) {
   const std::optional<AttemptRef> ref = refFromProto(answer.ref());
   Attempt* attempt = ref ? findOpen(state, host, *ref) : nullptr;
@@ -314,23 +362,18 @@ void onAnswer(EngineState& state, Host& host, const proto::CommandAnswer& answer
   attempt->news_at = now.mono;
   switch (answer.verdict()) {
     case proto::CommandAnswer::DONE:
-      attempt->wish_heard = true;
+      // An answer to an earlier wish does not settle the one that replaced it.
+      attempt->wish_heard = answer.kind() == wishOf(attempt->record);
       break;
-    case proto::CommandAnswer::TOO_LATE: {
-      attempt->record.cancel_wished = false;
-      state.touchAttempt(ref->attempt);
-      const auto run = state.runs.find(attempt->record.run);
-      if (run != state.runs.end() && !isFinal(run->second.record.state)) {
-        run->second.record.cancel_wished = false;
-        state.touchRun(run->first);
-      }
+    case proto::CommandAnswer::TOO_LATE:
+      cancelCameTooLate(state, *attempt);
       sendWishes(state, *attempt, now);
       break;
-    }
     case proto::CommandAnswer::ABSENT:
       onAbsent(state, host, *attempt, now);
       break;
     case proto::CommandAnswer::REJECTED:
+      attempt->wish_heard = false;
       log::warn("host {}: {} of VM '{}' was not carried out: {}", host.record.id,
                 proto::Command::Kind_Name(answer.kind()), attempt->record.vm_name, answer.error());
       break;
@@ -348,7 +391,8 @@ void ask(EngineState& state, Host& host, Attempt& attempt, const Now& now) {
     return;
   }
   attempt.asked_at = now.mono;
-  if (!record.accepted_at && record.batch) {
+  const bool may_deliver = !state.marks.restored && whyNotSchedulable(state, host).empty();
+  if (!record.accepted_at && record.batch && may_deliver) {
     // It may never have arrived: the same attempt again is harmless, and answers the question.
     state.send(host.session->number, bulkCreate(state, *record.batch, {record.ref.attempt}));
     return;
@@ -414,11 +458,12 @@ Result<SessionNumber> openSession(EngineState& state, const HostId& id, const pr
   session.number = ++state.last_session;
   session.instance = hello.instance();
   session.readiness = hello.readiness();
-  session.heard_at = now.mono;
+  session.heard_at = session.last_word = now.mono;
   session.credits = hello.credits();
   host.session = std::move(session);
   host.speaks_for_hypervisor = false;
   host.lost = false;
+  host.strangers.clear();
   state.sessions.emplace(host.session->number, id);
   for (const AttemptId& attempt : host.open) {
     state.attempt(attempt).asked_at.reset();
@@ -436,7 +481,9 @@ Result<void> onFrame(EngineState& state, SessionNumber number, const proto::Fram
     return {};
   }
   Host& host = state.hosts.find(found->second)->second;
-  host.session->heard_at = now.mono;
+  SessionState& session = *host.session;
+  if (now.mono - session.heard_at >= state.options.suspect_after) state.capacity_changed = true;
+  session.heard_at = session.last_word = now.mono;
   switch (frame.body_case()) {
     case proto::Frame::kAgentHeartbeat:
       onHeartbeat(state, host, frame.agent_heartbeat());
@@ -447,8 +494,10 @@ Result<void> onFrame(EngineState& state, SessionNumber number, const proto::Fram
     case proto::Frame::kProgress: {
       const auto ref = refFromProto(frame.progress().ref());
       if (!ref) return refuse(ErrorClass::Invalid, "a progress names no attempt");
-      if (Attempt* attempt = findOpen(state, host, *ref);
-          attempt != nullptr && !hasStarted(attempt->record)) {
+      Attempt* attempt = findOpen(state, host, *ref);
+      if (attempt == nullptr) {
+        noteStranger(state, host, *ref, false);
+      } else if (!hasStarted(attempt->record)) {
         applyPhases(state, *attempt, frame.progress().phases(), now);
       }
       return {};
@@ -475,8 +524,9 @@ void closeSession(EngineState& state, SessionNumber number, const Now& now) {
   Host& host = state.hosts.find(found->second)->second;
   state.sessions.erase(found);
   host.silent_since = host.session->heard_at;
+  host.last_word = host.session->last_word;
   host.silence_is_exact = true;
-  host.record.last_seen = now.wall - (now.mono - host.session->heard_at);
+  host.record.last_seen = now.wall - (now.mono - host.last_word);
   state.touchHost(host.record.id);
   host.session.reset();
   host.window.linkLost();
@@ -489,7 +539,8 @@ void closeSession(EngineState& state, SessionNumber number, const Now& now) {
 void watchHosts(EngineState& state, const Now& now) {
   // A gap in our own watching is our pause, not the hosts' silence.
   const Duration gap = now.mono - state.watched_at;
-  const Duration pause = gap > 2 * state.options.heartbeat ? gap : Duration{};
+  const Duration usual = std::max(2 * state.options.heartbeat, state.options.host_timeout / 2);
+  const Duration pause = gap > usual ? gap : Duration{};
   state.watched_at = now.mono;
   const bool beat = now.mono >= state.heartbeat_due;
   if (beat) state.heartbeat_due = now.mono + state.options.heartbeat;
@@ -513,7 +564,7 @@ void watchHosts(EngineState& state, const Now& now) {
       continue;
     }
     if (persist) {
-      host.record.last_seen = now.wall - silence;
+      host.record.last_seen = now.wall - (now.mono - session.last_word);
       state.touchHost(id);
     }
     if (beat) {
@@ -541,6 +592,11 @@ void restoreAttempts(EngineState& state, const Now& now) {
     state.inventory.setPending(record.host, id, !started, !started && !record.accepted_at);
     if (!started && mayFollow(record.state, AttemptState::Unknown)) {
       state.setState(attempt, AttemptState::Unknown);
+    }
+    const auto run = state.runs.find(record.run);
+    if (record.state == AttemptState::Running && run != state.runs.end() &&
+        run->second.record.state == RunState::Running) {
+      armGate(state, attempt, now);
     }
   }
   for (auto& [id, attempt] : state.attempts) {

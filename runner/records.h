@@ -149,6 +149,9 @@ struct HostRecord {
   std::string hardware_uuid;               ///< Enrolled at the first hello (S3).
   std::string boot_id;                     ///< Of the newest accepted hello.
   std::vector<std::string> retired_boots;  ///< Never accepted again (S3).
+  /// Ids of VMs that exist there outside our control (S11); durable, because after a restart
+  /// another host may be heard first.
+  std::vector<std::string> foreign;
   std::string hypervisor_uri, hypervisor_host_uuid;
   std::uint32_t cpus = 0;
   std::uint64_t memory = 0;

@@ -8,8 +8,8 @@
 namespace vms::runner {
 namespace {
 
-constexpr std::size_t kFinishedRequestsInMemory = 2'000;
-constexpr std::size_t kFinishedRunsInMemory = 100'000;
+constexpr std::size_t kFinishedRequestsInMemory = 50'000;
+constexpr std::size_t kFinishedRunsInMemory = 200'000;
 constexpr std::size_t kRecentMarks = 4'096;
 
 /// Takes one entry out of a time-ordered index.
@@ -34,14 +34,15 @@ void forgetOldRequests(EngineState& state) {
     if (found == state.requests.end()) continue;
     for (const ItemRecord& item : found->second.items) {
       const auto run = state.runs.find(item.run);
-      if (run == state.runs.end() || !isFinal(run->second.record.state)) continue;
+      if (run == state.runs.end()) continue;
       auto& items = run->second.items;
       std::erase_if(items, [&](const auto& waiter) { return waiter.first == oldest; });
-      if (items.empty()) state.runs.erase(run);
+      if (items.empty() && isFinal(run->second.record.state)) state.runs.erase(run);
     }
     const RequestRecord& record = found->second.record;
     if (!record.idempotency_key.empty()) {
-      state.keys.erase({record.principal, record.idempotency_key});
+      const auto key = state.keys.find({record.principal, record.idempotency_key});
+      if (key != state.keys.end() && key->second == oldest) state.keys.erase(key);
     }
     state.requests.erase(found);
   }
@@ -181,9 +182,17 @@ void attemptRuns(EngineState& state, Attempt& attempt, const Now& now) {
     return;
   }
   if (run.record.state != RunState::Running) state.setState(run, RunState::Running);
-  attempt.ready_due = now.mono + gate.delay;
-  state.gates.emplace(*attempt.ready_due, record.ref.attempt);
+  armGate(state, attempt, now);
   touchWatchers(state, run);
+}
+
+void armGate(EngineState& state, Attempt& attempt, const Now& now) {
+  const AttemptId id = attempt.record.ref.attempt;
+  if (attempt.ready_due) eraseEntry(state.gates, *attempt.ready_due, id);
+  const Duration delay = state.vm(attempt.record.ref.vm).record.gate.delay;
+  const Duration ran = now.wall - attempt.record.running_at.value_or(now.wall);
+  attempt.ready_due = now.mono + std::clamp(delay - ran, Duration{}, delay);
+  state.gates.emplace(*attempt.ready_due, id);
 }
 
 void gateOpened(EngineState& state, Attempt& attempt, const Now& now) {

@@ -32,6 +32,9 @@ void closeAttempt(EngineState& state, Attempt& attempt, AttemptState final_state
 /// The host says that the domain is up. The run succeeds, or waits for its gate.
 void attemptRuns(EngineState& state, Attempt& attempt, const Now& now);
 
+/// Opens the gate of an attempt that runs once its delay has passed since it came up.
+void armGate(EngineState& state, Attempt& attempt, const Now& now);
+
 /// The attempt's gate is open.
 void gateOpened(EngineState& state, Attempt& attempt, const Now& now);
 

@@ -34,7 +34,11 @@ asio::awaitable<Result<void>> TurnLoop::durable() {
   const std::uint64_t target = pending ? taken_ + 1 : taken_;
   if (pending) kick();
   while (durable_ < target) {
-    if (store_full_ && full_turn_ >= target) {
+    if (over_) {
+      Error stopped(ErrorClass::Unavailable, "the engine is stopping; try again shortly");
+      co_return stopped;
+    }
+    if (store_full_) {
       Error full(ErrorClass::StoreFull,
                  "the disk of the engine's database is full; free some space, then try again");
       co_return full;
@@ -56,14 +60,19 @@ asio::awaitable<void> TurnLoop::run() {
     ++taken_;
     in_turn_ = true;
     if (turn.higher_marks) co_await makeRestored(*turn.higher_marks);
-    if (!turn.changes.empty()) co_await commit(std::move(turn.changes));
+    bool committed = true;
+    if (!turn.changes.empty()) committed = co_await commit(std::move(turn.changes));
+    if (!committed) break;
     in_turn_ = false;
     durable_ = taken_;
     durable_wake_.notify();
     release_(std::move(turn.effects));
+    if (engine_.restoreIsOver()) co_await endRestore();
     if (engine_.state().hasChanges()) kick();
     arm();
   }
+  over_ = true;
+  durable_wake_.notify();
   alarms_.cancel();
   co_await alarms_.join();
 }
@@ -74,13 +83,13 @@ void TurnLoop::stop() {
   kicked_wake_.notify();
 }
 
-asio::awaitable<void> TurnLoop::commit(std::vector<Change> changes) {
+asio::awaitable<bool> TurnLoop::commit(std::vector<Change> changes) {
   for (;;) {
     const Result<CommitNumber> number = co_await store_.commit(changes);
     if (number) {
       if (std::exchange(store_full_, false)) log::info("the database has room again");
       engine_.committed(*number);
-      co_return;
+      co_return true;
     }
     VMS_CHECK(number.error().error_class == ErrorClass::StoreFull,
               "a store reports no other failure of a commit");
@@ -89,8 +98,9 @@ asio::awaitable<void> TurnLoop::commit(std::vector<Change> changes) {
                  number.error().message);
     }
     store_full_ = true;
-    full_turn_ = taken_;
     durable_wake_.notify();
+    // Nothing of this turn was revealed, so ending here loses nothing that anybody was told.
+    if (stopping_) co_return false;
     co_await clock_.sleepFor(kRetryFullStore);
   }
 }
@@ -114,6 +124,15 @@ asio::awaitable<void> TurnLoop::makeRestored(Marks higher) {
     }
     co_await clock_.sleepFor(kRetryFullStore);
   }
+}
+
+asio::awaitable<void> TurnLoop::endRestore() {
+  const Result<void> over = co_await store_.setRestored(false);
+  // A host that knows still more may have come meanwhile.
+  if (!over || !engine_.restoreIsOver()) co_return;
+  engine_.endRestore();
+  kick();
+  log::warn("every host has reported and is confirmed: the restored database is in use");
 }
 
 void TurnLoop::arm() {

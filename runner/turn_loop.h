@@ -43,7 +43,9 @@ class TurnLoop {
   void stop();
 
  private:
-  asio::awaitable<void> commit(std::vector<Change> changes);
+  /// False: the disk is full and the loop is stopping.
+  asio::awaitable<bool> commit(std::vector<Change> changes);
+  asio::awaitable<void> endRestore();
   asio::awaitable<void> makeRestored(Marks higher);
   void arm();
 
@@ -58,9 +60,9 @@ class TurnLoop {
   bool stopping_ = false;
   bool in_turn_ = false;
   bool store_full_ = false;
-  std::uint64_t taken_ = 0;      ///< Turns taken out of the engine.
-  std::uint64_t durable_ = 0;    ///< Turns whose changes are durable.
-  std::uint64_t full_turn_ = 0;  ///< The last turn that found the disk full.
+  bool over_ = false;          ///< run() has ended: nothing more becomes durable.
+  std::uint64_t taken_ = 0;    ///< Turns taken out of the engine.
+  std::uint64_t durable_ = 0;  ///< Turns whose changes are durable.
   std::optional<TimePoint> armed_;
 };
 

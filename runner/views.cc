@@ -114,8 +114,8 @@ VmView viewOf(const EngineState& state, const Vm& vm) {
     const RunRecord& run = state.runs.find(*vm.run)->second.record;
     view.state = nameOf(run.state);
     view.state_reason = run.held_reason;
-  } else if (!vm.foreign.empty()) {
-    view.state_reason = "runs on host " + vm.foreign.begin()->first + " outside our control";
+  } else if (const HostId* elsewhere = state.foreignHostOf(vm.record.spec.id)) {
+    view.state_reason = "runs on host " + *elsewhere + " outside our control";
   }
   return view;
 }

@@ -38,7 +38,7 @@ constexpr auto kRuns = [] {
       Row<RunState>{Active, "active",
                     anyOf({Queued, Held, Running, Ready, Succeeded, Failed, Cancelled})},
       Row<RunState>{Held, "held", anyOf({Queued, Active, Succeeded, Failed, Cancelled})},
-      Row<RunState>{Running, "running", anyOf({Queued, Ready, Succeeded, Failed})},
+      Row<RunState>{Running, "running", anyOf({Queued, Held, Ready, Succeeded, Failed, Cancelled})},
       Row<RunState>{Ready, "ready", anyOf({Succeeded, Failed})},
       Row<RunState>{Succeeded, "succeeded", 0},
       Row<RunState>{Failed, "failed", 0},
