@@ -58,9 +58,9 @@ class ResponseStream {
 struct HttpStream {
   int status = 200;
   HttpHeaders headers;
-  /// Called once, after the headers left. Cancelled (operation_aborted) at shutdown. Not called for
-  /// HEAD.
-  std::function<asio::awaitable<void>(ResponseStream&)> produce;
+  /// Called once, after the headers left; not for HEAD. Cancelled (operation_aborted) at shutdown.
+  /// Unless it succeeds the connection ends without the end of the body, so that the client knows.
+  std::function<asio::awaitable<Result<void>>(ResponseStream&)> produce;
 };
 
 using HttpReply = std::variant<HttpResponse, HttpStream>;

@@ -6,6 +6,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -293,7 +294,7 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
     if (!head_only_) bytes += response.body;
     response.body = std::string();
     const bool written = co_await writeAll(std::move(bytes));
-    co_return written&& keep;
+    co_return (written && keep);
   }
 
   asio::awaitable<bool> stream(HttpStream reply) {
@@ -301,7 +302,10 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
     const Framing framing = http10_ ? Framing::UntilClose : Framing::Chunked;
     std::string head = responseHead(reply.status, reply.headers, framing, 0, keep);
     bool written = co_await writeAll(std::move(head));
-    if (!written || head_only_) co_return written&& keep;
+    if (!written || head_only_) co_return (written && keep);
+    // From here to joinProducer nothing may throw: the producer refers to our frame.
+    const auto cancellation = co_await asio::this_coro::cancellation_state;
+    if (cancellation.cancelled() != asio::cancellation_type::none) co_return false;
     ChunkWriter writer(*this, !http10_);
     producer_.group = std::make_unique<TaskGroup>(executor_);
     phase_ = Phase::Streaming;
@@ -309,20 +313,20 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
     if (!shared_->stopping) {
       producer_.group->spawn("http stream",
                              [&reply, &writer, &finished]() -> asio::awaitable<void> {
-                               co_await reply.produce(writer);
-                               finished = true;
+                               const Result<void> produced = co_await reply.produce(writer);
+                               finished = produced.has_value();
                              });
       co_await joinProducer();
     }
     phase_ = Phase::Busy;
     producer_.group.reset();
-    if (writer.failed() || http10_) co_return false;
+    if (writer.failed() || http10_ || !finished) co_return false;
     std::string end = chunkOf("");
     written = co_await writeAll(std::move(end));
-    co_return written&& keep&& finished;
+    co_return (written && keep);
   }
 
-  /// Also when this coroutine is being cancelled: the producer refers to our frame.
+  /// Not interrupted by a cancellation.
   asio::awaitable<void> joinProducer() {
     auto wait = [group = producer_.group.get()]() { return group->join(); };
     co_await asio::co_spawn(

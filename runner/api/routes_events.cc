@@ -120,8 +120,8 @@ class Differ {
   json::object last_;
 };
 
-asio::awaitable<void> writeEvents(ResponseStream* stream, std::shared_ptr<Mailbox> mailbox,
-                                  Duration keepalive) {
+asio::awaitable<Result<void>> writeEvents(ResponseStream* stream, std::shared_ptr<Mailbox> mailbox,
+                                          Duration keepalive) {
   Differ differ;
   for (;;) {
     const std::optional<NextEvent> event = co_await mailbox->take(keepalive);
@@ -131,17 +131,17 @@ asio::awaitable<void> writeEvents(ResponseStream* stream, std::shared_ptr<Mailbo
       text = differ.next(**event);
       last = (*event)->view.state != "active";
     } else if (event) {
-      if (event->error().error_class != ErrorClass::NotFound) co_return;
+      if (event->error().error_class != ErrorClass::NotFound) co_return event->error();
       text = "event: gone\ndata: {}\n\n";
       last = true;
     }
     const Result<void> written = co_await stream->write(std::move(text));
-    if (!written || last) co_return;
+    if (!written || last) co_return written;
   }
 }
 
-asio::awaitable<void> produce(const ApiContext* context, std::shared_ptr<RequestWatch> watch,
-                              ResponseStream* stream) {
+asio::awaitable<Result<void>> produce(const ApiContext* context,
+                                      std::shared_ptr<RequestWatch> watch, ResponseStream* stream) {
   auto mailbox = std::make_shared<Mailbox>(co_await asio::this_coro::executor);
   auto pump = std::make_shared<Pump>(context->engine, std::move(watch), mailbox);
   auto start = [pump](Service&) -> asio::awaitable<Result<void>> {
@@ -150,8 +150,9 @@ asio::awaitable<void> produce(const ApiContext* context, std::shared_ptr<Request
   };
   (void)co_await onEngine(context, std::move(start));
   std::exception_ptr stopped;
+  Result<void> done;
   try {
-    co_await writeEvents(stream, std::move(mailbox), context->keepalive);
+    done = co_await writeEvents(stream, std::move(mailbox), context->keepalive);
   } catch (...) {
     stopped = std::current_exception();
   }
@@ -160,6 +161,7 @@ asio::awaitable<void> produce(const ApiContext* context, std::shared_ptr<Request
   auto stop = [pump](Service&) { return pump->stop(); };
   (void)co_await onEngine(context, std::move(stop));
   if (stopped) std::rethrow_exception(stopped);
+  co_return done;
 }
 
 }  // namespace

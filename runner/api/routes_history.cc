@@ -66,9 +66,9 @@ Format readFormat(Fields& fields, const HttpRequest& request) {
 }
 
 /// Writes pages until the limit or the end; an error after the beginning cuts the stream short.
-asio::awaitable<void> writeExport(const ApiContext* context, ResponseStream* stream,
-                                  HistoryQuery query, HistoryPage page, Format format,
-                                  std::size_t left) {
+asio::awaitable<Result<void>> writeExport(const ApiContext* context, ResponseStream* stream,
+                                          HistoryQuery query, HistoryPage page, Format format,
+                                          std::size_t left) {
   std::string text = format == Format::Csv ? attemptCsvHeader() : std::string();
   for (;;) {
     for (const AttemptRecord& attempt : page.attempts) {
@@ -81,12 +81,12 @@ asio::awaitable<void> writeExport(const ApiContext* context, ResponseStream* str
     }
     const Result<void> written = co_await stream->write(std::move(text));
     left -= std::min(left, page.attempts.size());
-    if (!written || left == 0 || page.next_cursor.empty()) co_return;
+    if (!written || left == 0 || page.next_cursor.empty()) co_return written;
     query.cursor = page.next_cursor;
     query.limit = std::min(left, static_cast<std::size_t>(kPageMax));
     auto work = [query](Service& service) { return service.history(query); };
     Result<HistoryPage> next = co_await onEngine(context, std::move(work));
-    if (!next) co_return;
+    if (!next) co_return next.error();
     page = std::move(*next);
     text = std::string();
   }

@@ -76,10 +76,12 @@ asio::awaitable<Result<HttpReply>> createRequest(const ApiContext* context, Call
   Fields query = Fields::ofQuery(call.request);
   const bool dry_run = query.boolean("dry_run").value_or(false);
   if (auto read = query.finish(); !read) co_return read.error();
-  const Result<StartRequest> what = readStart(call.request);
+  Result<StartRequest> what = readStart(call.request);
   if (!what) co_return what.error();
   if (dry_run) {
-    auto work = [what = *what](Service& service) { return service.dryRun(what); };
+    auto work = [what = std::move(*what)](Service& service) mutable {
+      return service.dryRun(std::move(what));
+    };
     const auto items = co_await onEngine(context, std::move(work));
     if (!items) co_return items.error();
     json::array list;
@@ -89,8 +91,8 @@ asio::awaitable<Result<HttpReply>> createRequest(const ApiContext* context, Call
     body["vms"] = std::move(list);
     co_return HttpReply(jsonReply(200, std::move(body)));
   }
-  auto work = [who = call.who, what = *what](Service& service) {
-    return service.createRequest(who, what);
+  auto work = [who = call.who, what = std::move(*what)](Service& service) mutable {
+    return service.createRequest(std::move(who), std::move(what));
   };
   const auto view = co_await onEngine(context, std::move(work));
   if (!view) co_return view.error();

@@ -83,8 +83,8 @@ asio::awaitable<Result<HttpReply>> defineVms(const ApiContext* context, Call cal
   Result<DefineVms> what = isXml(call.request) ? readXmlDefinition(std::move(call.request))
                                                : readJsonDefinition(std::move(call.request));
   if (!what) co_return what.error();
-  auto work = [who = call.who, what = std::move(*what)](Service& service) {
-    return service.defineVms(who, what);
+  auto work = [who = call.who, what = std::move(*what)](Service& service) mutable {
+    return service.defineVms(std::move(who), std::move(what));
   };
   const auto defined = co_await onEngine(context, std::move(work));
   if (!defined) co_return defined.error();
@@ -153,7 +153,9 @@ asio::awaitable<Result<HttpReply>> stopVms(const ApiContext* context, Call call)
   what.selection = readSelection(*fields);
   what.force = fields->boolean("force").value_or(false);
   if (auto read = fields->finish(); !read) co_return read.error();
-  auto work = [who = call.who, what](Service& service) { return service.stopVms(who, what); };
+  auto work = [who = call.who, what = std::move(what)](Service& service) mutable {
+    return service.stopVms(std::move(who), std::move(what));
+  };
   const auto items = co_await onEngine(context, std::move(work));
   if (!items) co_return items.error();
   json::array list;

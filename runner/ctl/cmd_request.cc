@@ -10,9 +10,10 @@ namespace vms::runner::ctl {
 namespace {
 
 std::vector<Column> columns() {
-  return {{"request_id", "REQUEST"}, {"state", "STATE"},     {"total", "TOTAL"},
-          {"running", "RUNNING"},    {"ready", "READY"},     {"failed", "FAILED"},
-          {"held", "HELD"},          {"unknown", "UNKNOWN"}, {"created_at", "CREATED"}};
+  return {{"request_id", "REQUEST"},  {"state", "STATE"},       {"total", "TOTAL"},
+          {"queued", "QUEUED"},       {"running", "RUNNING"},   {"ready", "READY"},
+          {"failed", "FAILED"},       {"held", "HELD"},         {"unknown", "UNKNOWN"},
+          {"cancelled", "CANCELLED"}, {"created_at", "CREATED"}};
 }
 
 void addList(CLI::App& request, Action& action) {

@@ -352,6 +352,9 @@ asio::awaitable<Result<HostView>> FakeService::confirmHost(Principal who, HostId
 asio::awaitable<Result<HistoryPage>> FakeService::history(HistoryQuery query) {
   asked = query;
   if (fail) co_return *fail;
+  if (fail_history_after && (*fail_history_after)-- == 0) {
+    co_return Error(ErrorClass::Unavailable, "the store is away");
+  }
   HistoryPage page;
   std::size_t next = query.cursor.empty() ? 0 : std::stoul(query.cursor);
   while (next < attempts.size() && page.attempts.size() < query.limit) {

@@ -21,6 +21,8 @@ class FakeService final : public Service {
 
   /// Every next call fails so, until it is cleared.
   std::optional<Error> fail;
+  /// After so many pages of history the next one fails.
+  std::optional<int> fail_history_after;
   /// Requests are finished, all their VMs running, when they are made.
   bool finish_at_once = false;
   std::map<std::string, VmView> vms;  ///< By name.

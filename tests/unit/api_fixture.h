@@ -25,6 +25,7 @@ class ApiTest : public ::testing::Test {
     int status = 0;
     std::map<std::string, std::string> headers;
     std::string body;
+    bool complete = true;  ///< False: a stream that was cut short.
     json::object object() const {
       auto parsed = parseJson(body, "answer", JsonLimits{1u << 26, 32});
       EXPECT_TRUE(parsed && parsed->is_object()) << body;
@@ -124,7 +125,8 @@ class ApiTest : public ::testing::Test {
     const HttpStream& stream = std::get<HttpStream>(reply);
     keep(*answer, stream.status, stream.headers);
     Collector collector(&answer->body);
-    co_await stream.produce(collector);
+    const Result<void> produced = co_await stream.produce(collector);
+    answer->complete = produced.has_value();
   }
 };
 

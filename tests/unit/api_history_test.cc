@@ -80,6 +80,14 @@ TEST_F(History, ExportsGoOverAllPages) {
   EXPECT_NE(csv.body.find("\"a \"\"quoted\"\", text\""), std::string::npos);
 }
 
+TEST_F(History, AnExportThatFailsIsNotComplete) {
+  addAttempts(1500);
+  service_.fail_history_after = 1;
+  const Answer cut = send("GET", "/v1/history?format=ndjson");
+  EXPECT_EQ(cut.status, 200);
+  EXPECT_FALSE(cut.complete);
+}
+
 TEST_F(History, StatsHaveTheShareOfSuccess) {
   const json::object stats = send("GET", "/v1/history/stats").object();
   EXPECT_DOUBLE_EQ(stats.at("success_rate").as_double(), 0.75);

@@ -145,7 +145,7 @@ class Events : public ApiTest {
     request.context = admission.context;
     HttpReply reply = co_await handlers_.handle(std::move(request));
     const HttpStream& stream = std::get<HttpStream>(reply);
-    co_await stream.produce(*reader);
+    (void)co_await stream.produce(*reader);
   }
 };
 
