@@ -21,10 +21,16 @@ void stage(AgentCore& core) {
     const ClaimRecord& record = attempt.record;
     StagingState state = StagingState::Claimed;
     switch (record.phase) {
-      case ClaimPhase::Claimed: break;
-      case ClaimPhase::Building: state = StagingState::Building; break;
-      case ClaimPhase::Published: state = StagingState::Published; break;
-      case ClaimPhase::Gone: continue;
+      case ClaimPhase::Claimed:
+        break;
+      case ClaimPhase::Building:
+        state = StagingState::Building;
+        break;
+      case ClaimPhase::Published:
+        state = StagingState::Published;
+        break;
+      case ClaimPhase::Gone:
+        continue;
     }
     core.staging.reserve(attempt.ref(), record.name, record.memory, record.vcpus, state);
   }

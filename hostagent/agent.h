@@ -39,11 +39,12 @@ struct AgentOptions {
 
   std::size_t create_width = 4;  ///< Builds at once; at least 1.
   std::size_t destroy_width = 8;
-  std::size_t intake = 0;        ///< Accepted and not yet in a lane; 0: max(256, 8 * create_width).
+  std::size_t intake = 0;  ///< Accepted and not yet in a lane; 0: max(256, 8 * create_width).
   std::size_t max_bulk_items = 10'000;  ///< A bulk create with more ends the session.
 
   Duration heartbeat = seconds(1);
-  Duration engine_silence = seconds(10);  ///< Without any frame, the session is cut and dialled anew.
+  /// Without any frame for so long, or for three of the engine's heartbeats, the session is cut.
+  Duration engine_silence = seconds(10);
   Duration reconnect_min = milliseconds(200);
   Duration reconnect_max = seconds(10);
   Duration resend = seconds(3);  ///< Results that were not acknowledged are sent again.

@@ -41,7 +41,8 @@ void readAgent(TomlConfig& file, AgentConfig& config) {
   agent.host = file.requireString(
       "agent.host", "Name of this host: the CN of its certificate, 1 to 64 of [a-z0-9.-].");
   if (!agent.host.empty() && !isValidHostId(agent.host)) {
-    file.fail("agent.host", "give 1 to 64 of [a-z0-9.-], starting and ending with a letter or digit");
+    file.fail("agent.host",
+              "give 1 to 64 of [a-z0-9.-], starting and ending with a letter or digit");
   }
   config.state_dir = file.requirePath(
       "agent.state_dir", "Folder of the journal; created if missing, of this agent alone.");
@@ -51,10 +52,11 @@ void readAgent(TomlConfig& file, AgentConfig& config) {
     const Result<NetAddress> address = parseNetAddress(config.dial.address);
     if (!address) file.fail("agent.engine", address.error().message);
   }
-  config.dial.tls.certificate = file.requirePath("agent.certificate", "PEM certificate of this host.");
+  config.dial.tls.certificate =
+      file.requirePath("agent.certificate", "PEM certificate of this host.");
   config.dial.tls.key = file.requirePath("agent.key", "PEM key of that certificate.");
-  config.dial.tls.ca =
-      file.requirePath("agent.ca", "PEM certificates that the engine's certificate must come from.");
+  config.dial.tls.ca = file.requirePath(
+      "agent.ca", "PEM certificates that the engine's certificate must come from.");
   config.dial.server_name = file.readString(
       "agent.engine_name", "",
       "Name that the engine's certificate must be for; empty: the host of agent.engine.");
@@ -100,8 +102,9 @@ void readLanes(TomlConfig& file, AgentOptions& agent) {
                                  "Builds at once; by default the number of processors.");
   agent.destroy_width =
       readCount(file, "lanes.destroy_width", agent.destroy_width, 1, 1'024, "Force-offs at once.");
-  agent.intake = readCount(file, "lanes.intake", 0, 0, 100'000,
-                           "Accepted creates that wait for a build; 0: max(256, 8 * create_width).");
+  agent.intake =
+      readCount(file, "lanes.intake", 0, 0, 100'000,
+                "Accepted creates that wait for a build; 0: max(256, 8 * create_width).");
 }
 
 void readSimulated(TomlConfig& file, SimulatedOptions& simulated) {
@@ -132,7 +135,8 @@ Result<std::string> readIdFile(const std::filesystem::path& path, std::string_vi
   constexpr std::string_view kBlanks = " \t\r\n";
   const std::size_t first = text->find_first_not_of(kBlanks);
   const std::size_t last = text->find_last_not_of(kBlanks);
-  std::string id = first == std::string::npos ? std::string() : text->substr(first, last - first + 1);
+  std::string id =
+      first == std::string::npos ? std::string() : text->substr(first, last - first + 1);
   const bool printable =
       std::all_of(id.begin(), id.end(), [](char c) { return c > 0x20 && c < 0x7f; });
   if (id.empty() || id.size() > kIdBytesMax || !printable) {
@@ -169,8 +173,7 @@ Result<AgentConfig> loadAgentConfig(const std::filesystem::path& path) {
 Result<void> detectHost(AgentConfig& config) {
   Result<std::string> boot_id = readIdFile(config.boot_id_file, "agent.boot_id_file");
   if (!boot_id) return boot_id.error();
-  Result<std::string> hardware =
-      readIdFile(config.hardware_uuid_file, "agent.hardware_uuid_file");
+  Result<std::string> hardware = readIdFile(config.hardware_uuid_file, "agent.hardware_uuid_file");
   if (!hardware) return hardware.error();
   config.agent.boot_id = std::move(*boot_id);
   config.agent.hardware_uuid = std::move(*hardware);

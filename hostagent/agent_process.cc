@@ -145,8 +145,9 @@ void Process::reload() {
     return;
   }
   log::setLevel(fresh->log_level);
-  log::info("SIGHUP: the log level was read again; certificates are read at every connection; "
-            "everything else needs a restart");
+  log::info(
+      "SIGHUP: the log level was read again; certificates are read at every connection; "
+      "everything else needs a restart");
 }
 
 }  // namespace

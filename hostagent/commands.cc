@@ -139,8 +139,8 @@ asio::awaitable<void> probe(AgentCore& core, SessionNumber session, proto::Comma
   core.outbox.report(id, true);
 }
 
-/// SHUTDOWN or FORCE_OFF: the wish is durable before anything is done, so that the reason of the end
-/// is known whatever happens (S20). Empty: go on.
+/// SHUTDOWN or FORCE_OFF: the wish is durable before anything is done, so that the reason of the
+/// end is known whatever happens (S20). Empty: go on.
 asio::awaitable<std::optional<Error>> wishStop(AgentCore& core, Attempt& attempt,
                                                StopReason reason) {
   std::string before = std::exchange(attempt.record.stop_reason, std::string(nameOf(reason)));
@@ -156,9 +156,9 @@ asio::awaitable<void> forceOff(AgentCore& core, SessionNumber session, proto::Co
                                AttemptId id) {
   Attempt& attempt = *core.ledger.find(id);
   if (core.destroy_lane.queued() >= kForceOffsMax) {
-    const Error full(ErrorClass::RateLimited,
-                     std::to_string(kForceOffsMax) + " force-offs wait on host " +
-                         core.options.host + "; try again later");
+    const Error full(ErrorClass::RateLimited, std::to_string(kForceOffsMax) +
+                                                  " force-offs wait on host " + core.options.host +
+                                                  "; try again later");
     reject(core, session, command, full);
     co_return;
   }
@@ -190,7 +190,11 @@ asio::awaitable<void> callOnce(AgentCore& core, SessionNumber session, proto::Co
     }
   }
   Result<void> called = boost::system::in_place_value;
-  if (resume) {
+  std::optional<Error> stop;
+  if (resume) stop = mayNotRun(core, attempt);
+  if (stop) {
+    called = *stop;
+  } else if (resume) {
     called = co_await core.seams.hypervisor.resume(ref);
   } else {
     called = co_await core.seams.hypervisor.shutDown(ref);
@@ -216,8 +220,8 @@ asio::awaitable<void> carryOut(AgentCore& core, SessionNumber session, proto::Co
     co_return;
   }
   if (attempt->ref() != ref) {
-    const Error other(ErrorClass::Invalid, "attempt " + ref.attempt.str() +
-                                               " names another VM or epoch on this host");
+    const Error other(ErrorClass::Invalid,
+                      "attempt " + ref.attempt.str() + " names another VM or epoch on this host");
     reject(core, session, command, other);
     co_return;
   }
@@ -231,8 +235,8 @@ asio::awaitable<void> carryOut(AgentCore& core, SessionNumber session, proto::Co
   } else if (attempt->busy || attempt->record.phase != ClaimPhase::Published) {
     reject(core, session, command, busy(*attempt));
   } else if (core.readiness() != AgentReadiness::Ready) {
-    const Error away(ErrorClass::HostNotReady, "host " + core.options.host + " is not ready: " +
-                                                   core.notReadyReason());
+    const Error away(ErrorClass::HostNotReady,
+                     "host " + core.options.host + " is not ready: " + core.notReadyReason());
     reject(core, session, command, away);
   } else if (kind == proto::Command::FORCE_OFF) {
     co_await forceOff(core, session, std::move(command), ref.attempt);
@@ -241,17 +245,27 @@ asio::awaitable<void> carryOut(AgentCore& core, SessionNumber session, proto::Co
   }
 }
 
+asio::awaitable<void> runCommand(AgentCore& core, SessionNumber session, proto::Command command,
+                                 AttemptRef ref) {
+  // Whoever asked may be gone by now, and another engine may have asked for the contrary (S12).
+  if (core.outbox.session() == session) {
+    co_await carryOut(core, session, std::move(command), ref);
+  }
+  --core.commands_running;
+}
+
 }  // namespace
 
 asio::awaitable<Result<void>> takeCommand(AgentCore& core, SessionNumber session,
                                           proto::Command command) {
   const std::optional<AttemptRef> ref = refFromProto(command.ref());
-  if (!ref) co_return Error(ErrorClass::Invalid, "malformed command: no valid attempt, VM or epoch");
+  if (!ref)
+    co_return Error(ErrorClass::Invalid, "malformed command: no valid attempt, VM or epoch");
   if (!proto::Command::Kind_IsValid(command.kind()) ||
       command.kind() == proto::Command::KIND_UNSPECIFIED) {
-    const Error unknown(ErrorClass::Invalid, "host " + core.options.host + " does not know command " +
-                                                 std::to_string(command.kind()) +
-                                                 "; upgrade its agent");
+    const Error unknown(ErrorClass::Invalid,
+                        "host " + core.options.host + " does not know command " +
+                            std::to_string(command.kind()) + "; upgrade its agent");
     reject(core, session, command, unknown);
     co_return boost::system::in_place_value;
   }
@@ -264,10 +278,8 @@ asio::awaitable<Result<void>> takeCommand(AgentCore& core, SessionNumber session
   }
   ++core.commands_running;
   const std::string name = "command " + proto::Command::Kind_Name(command.kind());
-  core.tasks.spawn(name, [&core, session, command = std::move(command),
-                          at = *ref]() -> asio::awaitable<void> {
-    co_await carryOut(core, session, command, at);
-    --core.commands_running;
+  core.tasks.spawn(name, [&core, session, command = std::move(command), at = *ref] {
+    return runCommand(core, session, command, at);
   });
   co_return boost::system::in_place_value;
 }

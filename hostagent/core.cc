@@ -40,7 +40,8 @@ AgentCore::AgentCore(asio::any_io_executor executor_in, AgentSeams seams_in,
       outbox(*this, executor),
       tasks(executor),
       recover_wake(executor),
-      stop_wake(executor) {}
+      stop_wake(executor),
+      silence_allowed(options.engine_silence) {}
 
 AgentReadiness AgentCore::readiness() const {
   if (stopping) return AgentReadiness::Stopping;
@@ -53,13 +54,16 @@ AgentReadiness AgentCore::readiness() const {
 
 std::string AgentCore::notReadyReason() const {
   switch (readiness()) {
-    case AgentReadiness::Ready: return {};
-    case AgentReadiness::Stopping: return "the agent is stopping";
+    case AgentReadiness::Ready:
+      return {};
+    case AgentReadiness::Stopping:
+      return "the agent is stopping";
     case AgentReadiness::Recovering:
       if (refusals_waiting > 0) return "the journal is full; make room on its disk";
       return recover_reason.empty() ? "the agent is comparing its journal with the hypervisor"
                                     : recover_reason;
-    case AgentReadiness::HypervisorAway: break;
+    case AgentReadiness::HypervisorAway:
+      break;
   }
   std::string reason = seams.hypervisor.notReadyReason();
   if (!reason.empty()) return reason;

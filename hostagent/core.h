@@ -44,7 +44,7 @@ struct AgentCore {
   std::set<VmId> inspect_again;        ///< ... and something happened meanwhile.
 
   std::optional<HypervisorIdentity> identity;  ///< Once asked.
-  bool recovered = false;       ///< Journal and hypervisor have been compared since the last connect.
+  bool recovered = false;  ///< Journal and hypervisor have been compared since the last connect.
   bool recovered_once = false;  ///< ... and at least once since the start.
   bool compare_wanted = true;   ///< The connection was restored since.
   std::string recover_reason;   ///< Why it is not done yet, for people.
@@ -57,6 +57,7 @@ struct AgentCore {
 
   std::shared_ptr<Connection> connection;  ///< From dialling until the session's end.
   TimePoint last_heard{};                  ///< A frame of the engine, or the connect.
+  Duration silence_allowed;                ///< As suits the engine's heartbeat.
   std::size_t claims_pending = 0;    ///< Claimed by the bulk create whose commit is under way.
   std::size_t refusals_waiting = 0;  ///< Bulk creates whose answer waits for a full journal.
   std::size_t commands_running = 0;  ///< Commands that wait for the hypervisor.

@@ -52,20 +52,20 @@ std::optional<Error> whyRefuse(AgentCore& core, const AttemptRef& ref,
                                const proto::CreateItem& item) {
   const Epoch floor = core.ledger.floorOf(ref.vm);
   if (ref.epoch <= floor) {
-    return Error(ErrorClass::Superseded, item.name() + ": epoch " +
-                                             std::to_string(ref.epoch.value) +
-                                             " is spent on this host, which has seen " +
-                                             std::to_string(floor.value));
+    return Error(ErrorClass::Superseded,
+                 item.name() + ": epoch " + std::to_string(ref.epoch.value) +
+                     " is spent on this host, which has seen " + std::to_string(floor.value));
   }
   if (const Attempt* const open = core.ledger.openOf(ref.vm)) {
     const bool runs = open->record.phase == ClaimPhase::Published;
     return Error(runs ? ErrorClass::AlreadyRunning : ErrorClass::Busy,
-                 item.name() + (runs ? " runs here under attempt " : " is being built as attempt ") +
+                 item.name() +
+                     (runs ? " runs here under attempt " : " is being built as attempt ") +
                      open->ref().attempt.str());
   }
   if (core.readiness() != AgentReadiness::Ready) {
-    return Error(ErrorClass::HostNotReady, "host " + core.options.host +
-                                               " takes no new work: " + core.notReadyReason());
+    return Error(ErrorClass::HostNotReady,
+                 "host " + core.options.host + " takes no new work: " + core.notReadyReason());
   }
   if (std::optional<Error> invalid = checkItem(item)) return invalid;
   if (const auto holder = core.staging.holderOfName(item.name(), ref.vm)) {
@@ -73,8 +73,8 @@ std::optional<Error> whyRefuse(AgentCore& core, const AttemptRef& ref,
                                                holder->vm.str() + " on host " + core.options.host);
   }
   if (core.credits() == 0 || core.seams.faults.strikes("agent.intake_full")) {
-    return Error(ErrorClass::RateLimited, "the intake of host " + core.options.host +
-                                              " is full; follow its credits");
+    return Error(ErrorClass::RateLimited,
+                 "the intake of host " + core.options.host + " is full; follow its credits");
   }
   return std::nullopt;
 }
@@ -129,8 +129,8 @@ void enqueue(AgentCore& core, const proto::BulkCreate& bulk,
   for (std::size_t i = 0; i < decisions.size(); ++i) {
     if (!decisions[i].fresh) continue;
     const proto::CreateItem& item = bulk.items(static_cast<int>(i));
-    core.create_lane.push(LaneJob{decisions[i].ref.attempt,
-                                  std::min(item.priority(), kPriorityMax), item.memory()});
+    core.create_lane.push(
+        LaneJob{decisions[i].ref.attempt, std::min(item.priority(), kPriorityMax), item.memory()});
   }
 }
 
@@ -200,8 +200,7 @@ asio::awaitable<Result<void>> takeBulkCreate(AgentCore& core, SessionNumber sess
   if (!refs) co_return refs.error();
   std::vector<Decision> decisions;
   for (int i = 0; i < bulk.items_size(); ++i) {
-    decisions.push_back(
-        decide(core, (*refs)[static_cast<std::size_t>(i)], term, bulk.items(i)));
+    decisions.push_back(decide(core, (*refs)[static_cast<std::size_t>(i)], term, bulk.items(i)));
   }
   const Result<void> flushed = co_await core.ledger.flush();
   core.claims_pending = 0;
@@ -214,8 +213,7 @@ asio::awaitable<Result<void>> takeBulkCreate(AgentCore& core, SessionNumber sess
     co_return boost::system::in_place_value;
   }
 
-  log::error("a bulk create of {} items is refused: {}", decisions.size(),
-             flushed.error().message);
+  log::error("a bulk create of {} items is refused: {}", decisions.size(), flushed.error().message);
   takeBack(core, decisions, flushed.error());
   if (core.refusals_waiting >= kRefusalsMax) {
     co_return Error(ErrorClass::StoreFull, "the journal is full, and " +
@@ -225,10 +223,10 @@ asio::awaitable<Result<void>> takeBulkCreate(AgentCore& core, SessionNumber sess
   // Not even a refusal may be told before its epochs are durably spent (S1).
   ++core.refusals_waiting;
   frame = makeAccepted(core, bulk, decisions);
-  core.tasks.spawn("refuse", [&core, session, frame = std::move(frame),
-                              decisions = std::move(decisions)] {
-    return refuseLater(core, session, frame, decisions);
-  });
+  core.tasks.spawn("refuse",
+                   [&core, session, frame = std::move(frame), decisions = std::move(decisions)] {
+                     return refuseLater(core, session, frame, decisions);
+                   });
   co_return boost::system::in_place_value;
 }
 

@@ -29,7 +29,8 @@ class Lane {
   void push(LaneJob job);
   /// Whether it was still waiting; it never starts then.
   bool withdraw(AttemptId attempt);
-  /// The next job, which occupies a slot until `finish()`; empty when no slot is free or none waits.
+  /// The next job, which occupies a slot until `finish()`; empty when no slot is free or none
+  /// waits.
   std::optional<LaneJob> start();
   /// Precondition: a job that started.
   void finish();

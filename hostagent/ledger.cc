@@ -13,11 +13,16 @@ constexpr Duration kFullStorePause = seconds(1);
 
 std::optional<WallTime>& wallOf(ClaimRecord& record, PhaseStamp stamp) {
   switch (stamp) {
-    case PhaseStamp::Claimed: return record.claimed_at;
-    case PhaseStamp::BuildStarted: return record.build_started_at;
-    case PhaseStamp::Built: return record.built_at;
-    case PhaseStamp::Running: return record.running_at;
-    case PhaseStamp::Ended: break;
+    case PhaseStamp::Claimed:
+      return record.claimed_at;
+    case PhaseStamp::BuildStarted:
+      return record.build_started_at;
+    case PhaseStamp::Built:
+      return record.built_at;
+    case PhaseStamp::Running:
+      return record.running_at;
+    case PhaseStamp::Ended:
+      break;
   }
   return record.ended_at;
 }

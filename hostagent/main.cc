@@ -32,8 +32,7 @@ int main(int argc, char** argv) {
     return kUsage;
   }
 
-  vms::Result<vms::hostagent::AgentConfig> config =
-      vms::hostagent::loadAgentConfig(config_path);
+  vms::Result<vms::hostagent::AgentConfig> config = vms::hostagent::loadAgentConfig(config_path);
   if (!config) {
     std::fprintf(stderr, "vmshostd: %s\n", config.error().message.c_str());
     return kUsage;
@@ -43,8 +42,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   vms::log::init("vmshostd", config->log_level);
-  const vms::Result<void> ran =
-      vms::hostagent::runAgentProcess(std::move(*config), config_path);
+  const vms::Result<void> ran = vms::hostagent::runAgentProcess(std::move(*config), config_path);
   if (ran) return 0;
   std::fprintf(stderr, "vmshostd: %s\n", ran.error().message.c_str());
   return 1;

@@ -12,10 +12,14 @@ namespace {
 
 proto::Readiness wireReadiness(AgentReadiness readiness) {
   switch (readiness) {
-    case AgentReadiness::Recovering: return proto::RECOVERING;
-    case AgentReadiness::Ready: return proto::READY;
-    case AgentReadiness::HypervisorAway: return proto::HYPERVISOR_AWAY;
-    case AgentReadiness::Stopping: break;
+    case AgentReadiness::Recovering:
+      return proto::RECOVERING;
+    case AgentReadiness::Ready:
+      return proto::READY;
+    case AgentReadiness::HypervisorAway:
+      return proto::HYPERVISOR_AWAY;
+    case AgentReadiness::Stopping:
+      break;
   }
   return proto::STOPPING;
 }

@@ -17,6 +17,7 @@ namespace {
 
 /// An engine that asks for a longer pause is asked again after this.
 constexpr Duration kRetryAfterMax = seconds(60);
+constexpr Duration kSilenceMargin = seconds(1);
 
 struct SessionTerms {
   SessionNumber session = 0;
@@ -41,15 +42,23 @@ proto::Frame makeHello(const AgentCore& core) {
   hello.set_agent_version(core.options.agent_version);
   hello.set_hardware_uuid(core.options.hardware_uuid);
   hello.set_boot_id(core.options.boot_id);
-  const Duration uptime = core.options.uptime ? core.options.uptime()
-                                              : core.seams.clock.now().since_start;
+  const Duration uptime =
+      core.options.uptime ? core.options.uptime() : core.seams.clock.now().since_start;
   hello.set_uptime_ms(static_cast<std::uint64_t>(std::max<std::int64_t>(0, toMs(uptime))));
   hello.set_instance(core.instance);
   switch (core.readiness()) {
-    case AgentReadiness::Ready: hello.set_readiness(proto::READY); break;
-    case AgentReadiness::Recovering: hello.set_readiness(proto::RECOVERING); break;
-    case AgentReadiness::HypervisorAway: hello.set_readiness(proto::HYPERVISOR_AWAY); break;
-    case AgentReadiness::Stopping: hello.set_readiness(proto::STOPPING); break;
+    case AgentReadiness::Ready:
+      hello.set_readiness(proto::READY);
+      break;
+    case AgentReadiness::Recovering:
+      hello.set_readiness(proto::RECOVERING);
+      break;
+    case AgentReadiness::HypervisorAway:
+      hello.set_readiness(proto::HYPERVISOR_AWAY);
+      break;
+    case AgentReadiness::Stopping:
+      hello.set_readiness(proto::STOPPING);
+      break;
   }
   hello.mutable_capacity()->set_cpus(core.options.capacity.cpus);
   hello.mutable_capacity()->set_memory(core.options.capacity.memory);
@@ -145,8 +154,10 @@ asio::awaitable<Result<void>> takeFrame(AgentCore& core, SessionTerms terms, pro
       proto::Command command = std::move(*frame.mutable_command());
       co_return co_await takeCommand(core, terms.session, std::move(command));
     }
-    case proto::Frame::kAcknowledge: co_return takeAcknowledge(core, terms, frame.acknowledge());
-    default: break;
+    case proto::Frame::kAcknowledge:
+      co_return takeAcknowledge(core, terms, frame.acknowledge());
+    default:
+      break;
   }
   co_return Error(ErrorClass::Invalid, "a frame without a body that an engine may send");
 }
@@ -177,7 +188,8 @@ asio::awaitable<Ending> takeFrames(AgentCore& core, std::shared_ptr<Connection> 
     }
     const bool ours = frame->session() == terms.session && frame->term() == terms.term.value;
     if (!ours && frame->body_case() != proto::Frame::BODY_NOT_SET) {
-      if (++dropped == 1) log::warn("session {}: a frame of another session or term", terms.session);
+      if (++dropped == 1)
+        log::warn("session {}: a frame of another session or term", terms.session);
       continue;
     }
     proto::Frame taken = std::move(*frame);
@@ -222,6 +234,8 @@ asio::awaitable<Ending> converse(AgentCore& core, std::shared_ptr<Connection> co
   }
   const SessionTerms terms{first->welcome().session(), Term{first->term()}};
   core.ledger.prune(first->welcome().watermark());
+  const Duration beats = 3 * milliseconds(first->welcome().heartbeat_ms()) + kSilenceMargin;
+  core.silence_allowed = std::max<Duration>(core.options.engine_silence, beats);
   log::info("session {} with term {} begins", terms.session, terms.term.value);
   core.outbox.attach(connection, terms.session, terms.term);
   co_return co_await takeFrames(core, connection, terms);
@@ -238,6 +252,7 @@ asio::awaitable<void> runSessions(AgentCore& core) {
     if (dialled) {
       core.connection = std::move(*dialled);
       core.last_heard = core.seams.clock.now();
+      core.silence_allowed = core.options.engine_silence;
       const std::shared_ptr<Connection> connection = core.connection;
       ending = co_await converse(core, connection);
       core.outbox.detach();
@@ -261,9 +276,9 @@ asio::awaitable<void> runSessions(AgentCore& core) {
 
 void checkEngineSilence(AgentCore& core) {
   if (!core.connection) return;
-  if (core.seams.clock.now() - core.last_heard <= core.options.engine_silence) return;
+  if (core.seams.clock.now() - core.last_heard <= core.silence_allowed) return;
   log::warn("the engine has been silent for {}; cutting the connection",
-            formatDuration(core.options.engine_silence));
+            formatDuration(core.silence_allowed));
   core.connection->close();
 }
 

@@ -37,7 +37,8 @@ void StagingArea::reserve(AttemptRef ref, std::string name, std::uint64_t memory
                           std::uint32_t vcpus, StagingState state) {
   if (!holderOfName(name, ref.vm)) names_[name] = ref.attempt;
   const bool added =
-      entries_.emplace(ref.attempt, StagingEntry{ref, std::move(name), memory, vcpus, state}).second;
+      entries_.emplace(ref.attempt, StagingEntry{ref, std::move(name), memory, vcpus, state})
+          .second;
   VMS_CHECK(added, "an attempt is staged once");
   count(state, 1);
 }

@@ -42,8 +42,8 @@ class StagingArea {
   /// Whose name it is: the open entry that holds `name`, if that is another VM's.
   std::optional<AttemptRef> holderOfName(const std::string& name, VmId except) const;
 
-  /// Precondition: the attempt has no entry. A name that another VM holds stays with it; who creates
-  /// asks `holderOfName` before.
+  /// Precondition: the attempt has no entry. A name that another VM holds stays with it; who
+  /// creates asks `holderOfName` before.
   void reserve(AttemptRef ref, std::string name, std::uint64_t memory, std::uint32_t vcpus,
                StagingState state = StagingState::Claimed);
   /// Precondition: `mayFollow`.

@@ -21,7 +21,7 @@ asio::awaitable<std::optional<Error>> build(AgentCore& core, Attempt& attempt) {
   }
   Result<DomainInfo> launched = co_await launch(core, attempt);
   core.leaveCreateLane(attempt);
-  if (!launched) co_return std::move(launched.error());
+  if (!launched) co_return launched.error();
   core.ledger.stamp(attempt, PhaseStamp::Built);
   core.staging.advance(attempt.ref().attempt, StagingState::Launched);
   co_return mayNotRun(core, attempt);

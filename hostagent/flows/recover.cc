@@ -41,12 +41,13 @@ void noteForeign(AgentCore& core, const DomainInfo& info) {
   core.outbox.domainChanged(info.vm);
 }
 
-/// The journal was lost, the domain's own claim was not. It is never resumed on that ground: a guest
-/// that a person paused looks the same.
+/// The journal was lost, the domain's own claim was not. It is never resumed on that ground: a
+/// guest that a person paused looks the same.
 asio::awaitable<void> adopt(AgentCore& core, DomainInfo info) {
-  log::warn("domain '{}' carries a claim of this host and boot that the journal does not know; "
-            "adopted",
-            info.name);
+  log::warn(
+      "domain '{}' carries a claim of this host and boot that the journal does not know; "
+      "adopted",
+      info.name);
   ClaimRecord record;
   record.claim = *info.claim;
   record.phase = ClaimPhase::Published;
@@ -158,8 +159,8 @@ asio::awaitable<void> settleJournal(AgentCore& core, const DomainsByVm& domains)
 /// Whether the journal speaks of this hypervisor. With nothing open it may be a new one.
 bool isKnownHypervisor(AgentCore& core, const HypervisorIdentity& identity) {
   const JournalMarks& marks = core.ledger.marks();
-  const bool same = marks.hypervisor_uri == identity.uri &&
-                    marks.hypervisor_host_uuid == identity.host_uuid;
+  const bool same =
+      marks.hypervisor_uri == identity.uri && marks.hypervisor_host_uuid == identity.host_uuid;
   if (same || marks.hypervisor_uri.empty() || !core.ledger.hasOpen()) return true;
   core.recover_reason = "the journal holds domains of hypervisor " + marks.hypervisor_uri + " (" +
                         marks.hypervisor_host_uuid + "), this one is " + identity.uri + " (" +
@@ -238,9 +239,15 @@ asio::awaitable<void> settleDomain(AgentCore& core, DomainInfo info) {
       if (std::exchange(attempt.paused, paused) != paused) core.outbox.domainChanged(info.vm);
       co_return;
     }
-    case Standing::Spent: co_await destroyLate(core, info.claim->ref); co_return;
-    case Standing::Unjournaled: co_await adopt(core, std::move(info)); co_return;
-    case Standing::Foreign: noteForeign(core, info); co_return;
+    case Standing::Spent:
+      co_await destroyLate(core, info.claim->ref);
+      co_return;
+    case Standing::Unjournaled:
+      co_await adopt(core, std::move(info));
+      co_return;
+    case Standing::Foreign:
+      noteForeign(core, info);
+      co_return;
   }
 }
 

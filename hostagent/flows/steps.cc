@@ -117,7 +117,7 @@ asio::awaitable<Result<DomainInfo>> launch(AgentCore& core, Attempt& attempt) {
       core.leaveCreateLane(attempt);
     }
     Result<std::optional<DomainInfo>> verdict = co_await awaitVerdict(core, attempt);
-    if (!verdict) co_return std::move(verdict.error());
+    if (!verdict) co_return verdict.error();
     if (verdict->has_value()) co_return std::move(**verdict);
     if (++lost >= kCreateTries) {
       co_return Error(ErrorClass::HostRejected,
@@ -210,13 +210,16 @@ void decideEnd(AgentCore& core, Attempt& attempt, StopReason reason, std::string
     case StopReason::Shutdown:
     case StopReason::Saved:
     case StopReason::Migrated:
-    case StopReason::Destroyed: intended = true; break;
+    case StopReason::Destroyed:
+      intended = true;
+      break;
     case StopReason::Unwatched:
       intended = !wished.empty();
       if (intended) text = wished;
       break;
     case StopReason::Crashed:
-    case StopReason::Failed: break;
+    case StopReason::Failed:
+      break;
   }
   record.phase = ClaimPhase::Gone;
   record.xml.clear();

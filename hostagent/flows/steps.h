@@ -8,8 +8,9 @@
 #include "hostagent/ledger.h"
 #include "schema/base/error.h"
 
-// The named steps of which the flows are made. Each expects that its caller holds the attempt, makes
-// its decision durable before anything outside can see it, and ends quietly only by cancellation.
+// The named steps of which the flows are made. Each expects that its caller holds the attempt,
+// makes its decision durable before anything outside can see it, and ends quietly only by
+// cancellation.
 
 namespace vms::hostagent {
 
@@ -27,15 +28,15 @@ class Pacer {
   Duration next_;
 };
 
-/// Why the guest must not execute (any more): Cancelled by a wish, or Superseded by a newer epoch of
-/// the VM (S12). Asked right before each step that cannot be taken back.
+/// Why the guest must not execute (any more): Cancelled by a wish, or Superseded by a newer epoch
+/// of the VM (S12). Asked right before each step that cannot be taken back.
 std::optional<Error> mayNotRun(const AgentCore& core, const Attempt& attempt);
 
 /// Journals that the hypervisor is about to be touched.
 asio::awaitable<void> beginBuild(AgentCore& core, Attempt& attempt);
 
-/// Has the domain created, paused. After a lost call it asks until the hypervisor knows (S2), for as
-/// long as that takes. An error is the attempt's end; something may be left that `discard` must
+/// Has the domain created, paused. After a lost call it asks until the hypervisor knows (S2), for
+/// as long as that takes. An error is the attempt's end; something may be left that `discard` must
 /// undo. HostNotReady: the hypervisor stayed away and was never reached.
 asio::awaitable<Result<DomainInfo>> launch(AgentCore& core, Attempt& attempt);
 

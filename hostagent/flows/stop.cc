@@ -37,8 +37,7 @@ asio::awaitable<void> settleEnd(AgentCore& core, AttemptId id) {
   VMS_CHECK(attempt != nullptr && attempt->busy, "an end holds its attempt");
   std::optional<StopReason> reason = std::exchange(attempt->stopped, std::nullopt);
   if (!reason) {
-    reason =
-        co_await core.seams.hypervisor.whyEnded(attempt->ref().vm, attempt->record.name);
+    reason = co_await core.seams.hypervisor.whyEnded(attempt->ref().vm, attempt->record.name);
   }
   decideEnd(core, *attempt, *reason);
   co_await core.ledger.persist();

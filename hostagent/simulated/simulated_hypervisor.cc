@@ -40,7 +40,9 @@ std::string SimulatedHypervisor::notReadyReason() const {
   return started_ ? std::string() : "the simulated hypervisor is stopped";
 }
 
-Error SimulatedHypervisor::away() const { return Error(ErrorClass::HostNotReady, notReadyReason()); }
+Error SimulatedHypervisor::away() const {
+  return Error(ErrorClass::HostNotReady, notReadyReason());
+}
 
 void SimulatedHypervisor::tell(HypervisorEvent::Kind kind, VmId vm, StopReason reason) {
   if (!on_event_) return;
@@ -143,7 +145,8 @@ Result<SimulatedHypervisor::Entry*> SimulatedHypervisor::owned(const AttemptRef&
   if (!started_) return away();
   settle(ref.vm);
   const auto place = domains_.find(ref.vm);
-  if (place == domains_.end()) return Error(ErrorClass::NotFound, "no domain of VM " + ref.vm.str());
+  if (place == domains_.end())
+    return Error(ErrorClass::NotFound, "no domain of VM " + ref.vm.str());
   const std::optional<Claim>& claim = place->second.info.claim;
   if (!claim) return Error(ErrorClass::Foreign, place->second.info.name + " is not ours");
   if (claim->ref != ref) {

@@ -13,7 +13,9 @@ namespace vms::hostagent {
 
 struct ScriptedEngine::Root {
   Root(ScriptedEngine& engine_in, sim::Network& network, sim::Process& process_in)
-      : engine(engine_in), process(process_in), listener(network.listen(process_in)),
+      : engine(engine_in),
+        process(process_in),
+        listener(network.listen(process_in)),
         tasks(process_in.executor()) {
     tasks.spawn("serve", [this] { return serve(); });
     tasks.spawn("beat", [this] { return beat(); });
@@ -104,12 +106,12 @@ void ScriptedEngine::send(proto::Frame frame) {
 void ScriptedEngine::sendRaw(std::string message) {
   const std::shared_ptr<Root> root = root_.lock();
   if (!root || !connection_) return;
-  root->tasks.spawn("send", [connection = connection_,
-                             text = std::move(message)]() -> asio::awaitable<void> {
-    std::string copy = text;
-    const Result<void> sent = co_await connection->send(std::move(copy));
-    static_cast<void>(sent);
-  });
+  root->tasks.spawn(
+      "send", [connection = connection_, text = std::move(message)]() -> asio::awaitable<void> {
+        std::string copy = text;
+        const Result<void> sent = co_await connection->send(std::move(copy));
+        static_cast<void>(sent);
+      });
 }
 
 void ScriptedEngine::cut() {
@@ -195,8 +197,10 @@ std::size_t ScriptedEngine::count(proto::Frame::BodyCase body) const {
 
 struct AgentBench::Root {
   Root(AgentBench& bench, sim::Process& process)
-      : journal(bench.disk, process), hypervisor(bench.host, process),
-        dialer(bench.network.dial(process, "h1", "h1")), rng(bench.agent_rng_.fork()),
+      : journal(bench.disk, process),
+        hypervisor(bench.host, process),
+        dialer(bench.network.dial(process, "h1", "h1")),
+        rng(bench.agent_rng_.fork()),
         agent(process.executor(),
               AgentSeams{process.clock(), *dialer, journal, hypervisor, rng, faults},
               optionsOf(bench, process)),
@@ -224,8 +228,12 @@ struct AgentBench::Root {
 };
 
 AgentBench::AgentBench(std::uint64_t seed)
-    : world(seed), network(world), host(world, "h1", 16, std::uint64_t{64} << 30U),
-      disk(world, "h1"), engine(world, network), agent_rng_(world.rng().fork()),
+    : world(seed),
+      network(world),
+      host(world, "h1", 16, std::uint64_t{64} << 30U),
+      disk(world, "h1"),
+      engine(world, network),
+      agent_rng_(world.rng().fork()),
       process_(world.addProcess("h1")) {
   host.onChange([this](const sim::SimHost&, sim::DomainChange change, const sim::SimDomain& d) {
     if (!d.info.claim) return;

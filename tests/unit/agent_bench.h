@@ -42,7 +42,7 @@ class ScriptedEngine {
   bool connected() const { return connection_ != nullptr; }
 
   std::vector<proto::Hello> hellos;
-  std::vector<proto::Frame> frames;  ///< Everything after Hello, but for heartbeats.
+  std::vector<proto::Frame> frames;           ///< Everything after Hello, but for heartbeats.
   std::optional<proto::AgentHeartbeat> beat;  ///< The last one.
   std::size_t beats_heard = 0;
 

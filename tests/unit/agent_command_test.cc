@@ -135,6 +135,20 @@ TEST_F(AgentCommand, AnEndDuringTheStartIsToldOnce) {
   EXPECT_EQ(bench.outcomes(one, Outcome::ENDED), 1U);
 }
 
+TEST_F(AgentCommand, ResumeIsRefusedOnceANewerEpochWasSeen) {
+  bench.create(one, true);
+  ASSERT_TRUE(bench.until([&] { return bench.hasOutcome(one, Outcome::STARTED); }));
+  bench.runFor(seconds(1));
+  const AttemptRef newer = AgentBench::ref(1, 2);
+  bench.create(newer);
+  ASSERT_TRUE(bench.until([&] { return bench.engine.acceptanceOf(newer.attempt).has_value(); }));
+  EXPECT_EQ(bench.engine.acceptanceOf(newer.attempt)->error_class(), "already_running");
+  const CommandAnswer answer = ask(one, Command::RESUME);
+  EXPECT_EQ(answer.verdict(), CommandAnswer::REJECTED);
+  EXPECT_EQ(answer.error_class(), "superseded");
+  EXPECT_EQ(bench.domain(one)->info.state, DomainState::Paused);
+}
+
 TEST_F(AgentCommand, AnUnknownCommandIsRejectedNotFatal) {
   const CommandAnswer answer = ask(one, static_cast<Command::Kind>(77));
   EXPECT_EQ(answer.verdict(), CommandAnswer::REJECTED);

@@ -60,9 +60,9 @@ TEST(AgentConfig, TheExampleIsValidAndNamesEveryKey) {
 }
 
 TEST(AgentConfig, RefusesWhatItDoesNotKnowOrCannotUse) {
-  for (const char* const bad :
-       {"[lanes]\ncreate_width = 0\n", "[lanes]\nwidth = 3\n", "[capacity]\nmemory = 5\n",
-        "[hypervisor]\ntype = \"xen\"\n", "[simulated]\nbuild_min = \"9s\"\nbuild_max = \"1s\"\n"}) {
+  for (const char* const bad : {"[lanes]\ncreate_width = 0\n", "[lanes]\nwidth = 3\n",
+                                "[capacity]\nmemory = 5\n", "[hypervisor]\ntype = \"xen\"\n",
+                                "[simulated]\nbuild_min = \"9s\"\nbuild_max = \"1s\"\n"}) {
     const Result<AgentConfig> config = parse(std::string(kLeast) + bad);
     ASSERT_FALSE(config) << bad;
     EXPECT_EQ(config.error().error_class, ErrorClass::Invalid);
@@ -75,8 +75,8 @@ TEST(AgentConfig, RefusesWhatItDoesNotKnowOrCannotUse) {
 TEST(AgentConfig, ReadsIdentityFromItsFiles) {
   Result<AgentConfig> config = parse(kLeast);
   ASSERT_TRUE(config);
-  const std::filesystem::path dir = std::filesystem::temp_directory_path() /
-                                    ("vms-agent-config-" + std::to_string(::getpid()));
+  const std::filesystem::path dir =
+      std::filesystem::temp_directory_path() / ("vms-agent-config-" + std::to_string(::getpid()));
   std::filesystem::create_directories(dir);
   config->boot_id_file = dir / "boot";
   config->hardware_uuid_file = dir / "hardware";

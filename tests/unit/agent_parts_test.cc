@@ -42,8 +42,8 @@ TEST(StagingArea, KeepsBothViewsApartAndReservesNames) {
   area.reserve(one, "web", 1, 1);
   EXPECT_FALSE(area.holderOfName("web", one.vm));
   EXPECT_EQ(area.holderOfName("web", two.vm), one);
-  for (const StagingState step : {StagingState::Preparing, StagingState::Building,
-                                  StagingState::Launched}) {
+  for (const StagingState step :
+       {StagingState::Preparing, StagingState::Building, StagingState::Launched}) {
     area.advance(one.attempt, step);
     EXPECT_EQ(area.stagedCount(), 1U);
     EXPECT_TRUE(area.published().empty());

@@ -48,8 +48,8 @@ void expectOneTruth(AgentBench& bench, const AttemptRef& ref, const std::string&
   ASSERT_TRUE(done) << where << ": no outcome, phase " << static_cast<int>(record->phase);
   bench.runFor(seconds(10));
   const bool started = bench.hasOutcome(ref, Outcome::STARTED);
-  EXPECT_NE(started, bench.hasOutcome(ref, Outcome::CANCELLED) ||
-                         bench.hasOutcome(ref, Outcome::FAILED))
+  EXPECT_NE(started,
+            bench.hasOutcome(ref, Outcome::CANCELLED) || bench.hasOutcome(ref, Outcome::FAILED))
       << where << ": two truths";
   if (started) {
     ASSERT_NE(bench.domain(ref), nullptr) << where;
@@ -145,7 +145,8 @@ TEST(AgentRecover, SettlesALostCreateOneWayOrTheOther) {
     const std::string where = "seed " + std::to_string(seed);
     ASSERT_TRUE(bench->until(
         [&] {
-          return bench->hasOutcome(one, Outcome::STARTED) || bench->hasOutcome(one, Outcome::FAILED);
+          return bench->hasOutcome(one, Outcome::STARTED) ||
+                 bench->hasOutcome(one, Outcome::FAILED);
         },
         seconds(600)))
         << where;

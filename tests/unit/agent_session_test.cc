@@ -282,7 +282,9 @@ TEST_F(AgentSession, ServesNoEngineOfALowerTerm) {
 }
 
 TEST_F(AgentSession, LeavesAnEngineThatSpeaksAnotherProtocol) {
-  bench.engine.tamper_welcome = [](proto::Frame& frame) { frame.mutable_welcome()->set_protocol(9); };
+  bench.engine.tamper_welcome = [](proto::Frame& frame) {
+    frame.mutable_welcome()->set_protocol(9);
+  };
   bench.startAgent();
   ASSERT_TRUE(bench.until([&] { return bench.engine.hellos.size() >= 3; }));
   EXPECT_EQ(bench.agent().status().session, 0U);
