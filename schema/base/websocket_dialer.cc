@@ -215,12 +215,6 @@ class WebSocketDialer final : public Dialer {
 
 }  // namespace
 
-PipeLimits DialOptions::engineLimits() {
-  PipeLimits limits;
-  std::swap(limits.max_receive_bytes, limits.max_send_bytes);
-  return limits;
-}
-
 std::unique_ptr<Dialer> makeWebSocketDialer(asio::any_io_executor owner, IoThreads& threads,
                                             DialOptions options) {
   return std::make_unique<WebSocketDialer>(std::move(owner), threads.context(), std::move(options));

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "schema/base/error.h"
 #include "schema/base/io_threads.h"
@@ -13,10 +14,6 @@
 #include "schema/base/transport.h"
 
 namespace vms {
-
-/// What an agent asks for when it dials, and the only thing the engine serves there.
-inline constexpr char kAgentPath[] = "/agent";
-inline constexpr char kAgentSubprotocol[] = "vmsrunner.agent.v1";
 
 struct ListenOptions {
   std::string address;  ///< "HOST:PORT"; port 0 takes a free one.
@@ -60,7 +57,11 @@ struct DialOptions {
   std::size_t compress_from_bytes = 4096;  ///< As in ListenOptions.
 
   /// The other way round from an engine's: commands may be larger than reports.
-  static PipeLimits engineLimits();
+  static PipeLimits engineLimits() {
+    PipeLimits limits;
+    std::swap(limits.max_receive_bytes, limits.max_send_bytes);
+    return limits;
+  }
 };
 
 /// A dialer for `address`; options are checked at connect(). Use it on `owner` only.

@@ -12,7 +12,6 @@
 #include <boost/beast/http/write.hpp>
 #include <utility>
 
-#include "schema/base/websocket_transport.h"
 #include "schema/base/websocket_wire_base.h"
 
 namespace vms {

@@ -16,6 +16,10 @@
 
 namespace vms {
 
+/// What an agent asks for when it dials, and the only thing the engine serves there.
+inline constexpr char kAgentPath[] = "/agent";
+inline constexpr char kAgentSubprotocol[] = "vmsrunner.agent.v1";
+
 using PoolExecutor = asio::strand<asio::io_context::executor_type>;
 using PoolSocket = asio::basic_stream_socket<asio::ip::tcp, PoolExecutor>;
 

@@ -44,6 +44,9 @@ inline std::string prose(std::size_t size) {
 /// "h1" and "h2".
 class TransportTest : public testing::Test {
  protected:
+  /// The machine may be slow; tests of time-outs choose their own.
+  static constexpr Duration kNeverReached = seconds(300);
+
   TransportTest() {
     std::string name = (std::filesystem::temp_directory_path() / "vms-net-XXXXXX").string();
     folder_ = ::mkdtemp(name.data());
@@ -65,6 +68,7 @@ class TransportTest : public testing::Test {
     ListenOptions options;
     options.address = "127.0.0.1:0";
     options.tls = files("engine");
+    options.handshake_timeout = options.dead_after = kNeverReached;
     return options;
   }
 
@@ -79,6 +83,7 @@ class TransportTest : public testing::Test {
     DialOptions options;
     options.address = listener_->boundAddress();
     options.tls = files(host);
+    options.connect_timeout = options.dead_after = kNeverReached;
     return options;
   }
 

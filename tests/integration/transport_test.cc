@@ -219,14 +219,14 @@ TEST_F(TransportTest, WhatWasSentBeforeCloseArrives) {
 
 TEST_F(TransportTest, KeepsAnIdleConnectionAlive) {
   ListenOptions options = listenOptions();
-  options.dead_after = seconds(1);
+  options.dead_after = seconds(2);
   listen(options);
   DialOptions dial = dialOptions();
-  dial.dead_after = seconds(1);
+  dial.dead_after = seconds(2);
   run([&]() -> asio::awaitable<void> {
     Pair pair = co_await connectPair(dial);
     AsioClock clock;
-    co_await clock.sleepFor(milliseconds(2600));
+    co_await clock.sleepFor(milliseconds(4500));
     std::string text = "awake";
     auto sent = co_await pair.agent->send(std::move(text));
     EXPECT_TRUE(sent) << sent.error().message;
@@ -247,7 +247,10 @@ TEST_F(TransportTest, ServesTwoHundredConnectionsAtOnce) {
         const auto dialing = dialer(dialOptions());
         auto connection = co_await dialing->connect();
         EXPECT_TRUE(connection) << connection.error().message;
-        if (!connection) co_return;
+        if (!connection) {
+          listener_->close();
+          co_return;
+        }
         const std::string message = prose(static_cast<std::size_t>(1000 + 100 * i));
         auto sent = co_await (*connection)->send(message);
         EXPECT_TRUE(sent);
