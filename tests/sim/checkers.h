@@ -74,6 +74,7 @@ class Checkers {
   void beforeCommit(const std::vector<runner::Change>& changes);
   void afterCommit(const std::vector<runner::Change>& changes);
   void attemptChanges(const runner::AttemptRecord& next);
+  void tellAttempt(const runner::AttemptRecord& next);
   void attemptEnds(const runner::AttemptRecord& next);
   void runChanges(const runner::RunRecord& next);
   void runSucceeds(const runner::RunRecord& next);

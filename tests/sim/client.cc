@@ -30,7 +30,9 @@ std::string StartOrder::bodyHash() const {
 }
 
 Client::Client(SimCluster& cluster, Rng rng) : cluster_(cluster), rng_(rng) {
-  cluster_.engineProcess().onCrash([this]() { engineCrashed(); });
+  cluster_.engineProcess().onCrash([weak = std::weak_ptr<Client*>(self_)]() {
+    if (const auto client = weak.lock()) (*client)->engineCrashed();
+  });
 }
 
 void Client::submit(std::string what, std::function<asio::awaitable<Verdict>(Service&)> body,

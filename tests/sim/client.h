@@ -85,6 +85,8 @@ class Client {
   std::uint64_t next_number_ = 1;
   std::uint64_t accepted_ = 0;
   bool quitting_ = false;
+  /// The engine's process may crash after this object is gone.
+  std::shared_ptr<Client*> self_ = std::make_shared<Client*>(this);
 };
 
 }  // namespace vms::sim

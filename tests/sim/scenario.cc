@@ -88,6 +88,7 @@ class Stage {
                        : words[0] == "link"   ? link(words)
                        : words[0] == "store"  ? store(words)
                        : words[0] == "curse"  ? curse(words)
+                       : words[0] == "confirm" ? confirm()
                                               : false;
     if (!known) wrong_ = "script line " + std::to_string(step.line) + ": cannot do '" + words[0] + "'";
   }
@@ -201,6 +202,11 @@ class Stage {
   bool curse(const Words& words) {
     if (words.size() != 2) return false;
     for (const auto& node : cluster_.nodes()) node->host.curse(words[1]);
+    return true;
+  }
+
+  bool confirm() {
+    client_.answerAlarms();
     return true;
   }
 

@@ -9,6 +9,7 @@
 
 #include "tests/sim/client.h"
 #include "tests/sim/fault_plan.h"
+#include "tests/sim/mutation.h"
 #include "tests/sim/sim_cluster.h"
 #include "tests/sim/workload.h"
 
@@ -58,6 +59,9 @@ class SeedRun {
     world.setHook([this]() { afterStep(); });
     for (const auto& node : cluster_.nodes()) {
       node->options.create_width = static_cast<std::size_t>(1 + world.rng().below(8));
+    }
+    if (const Mutation* const mutation = findMutation(options_.mutation)) {
+      mutation->apply(cluster_);
     }
     workload_.schedule();
     plan_.schedule();
@@ -167,6 +171,7 @@ std::string replayCommand(const SeedOptions& options) {
     for (const std::string& name : *options.faults) list += (list.empty() ? "" : ",") + name;
     command += " --faults " + (list.empty() ? "none" : list);
   }
+  if (!options.mutation.empty()) command += " --mutation " + options.mutation;
   return command + " --trace";
 }
 

@@ -91,6 +91,10 @@ class SimHost {
   void lookUp(VmId vm, Reply<std::optional<hostagent::DomainInfo>> reply);
   hostagent::StopReason whyEnded(VmId vm) const;
 
+  /// A broken adapter: it forgets that a lost create may still come.
+  void setForgetsLostCalls(bool forgets) { forgets_lost_calls_ = forgets; }
+  bool forgetsLostCalls() const { return forgets_lost_calls_; }
+
   /// The one listener for events and for the daemon's ups and downs; empty: none.
   void setListener(std::function<void(Event)> listener) { listener_ = std::move(listener); }
 
@@ -132,6 +136,7 @@ class SimHost {
   bool powered_on_ = true;
   bool daemon_runs_ = true;
   bool hung_ = false;
+  bool forgets_lost_calls_ = false;
 };
 
 }  // namespace vms::sim

@@ -32,6 +32,8 @@ class JournalDisk {
   void setStalled(bool stalled);
   /// Sees every transaction right after it became durable.
   void onCommit(std::function<void(const std::vector<hostagent::JournalChange>&)> observer);
+  /// A broken disk: it answers before it has synced.
+  void setAnswersEarly(bool early) { answers_early_ = early; }
   /// Someone wiped the disk.
   void wipe();
 
@@ -65,6 +67,7 @@ class JournalDisk {
   Duration low_ = std::chrono::microseconds(200), high_ = milliseconds(3);
   bool full_ = false;
   bool stalled_ = false;
+  bool answers_early_ = false;
   bool overdue_ = false; ///< The transaction would have ended, were it not stalled.
   std::vector<const Process*> watched_;
   std::vector<std::function<void(const std::vector<hostagent::JournalChange>&)>> observers_;

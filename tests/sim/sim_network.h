@@ -63,6 +63,9 @@ class Network {
   /// Sees every message; called inside the sender's or before the receiver's step.
   void setTap(std::function<void(const WireEvent&)> tap);
 
+  /// A broken sender: changes messages before they leave. For mutations.
+  void setMangler(std::function<void(Direction, std::string&)> mangle);
+
   std::uint64_t messages() const noexcept;
   std::uint64_t bytes() const noexcept;
 

@@ -17,6 +17,7 @@ void Network::State::send(const std::shared_ptr<Pipe>& pipe, Direction direction
   Stream& stream = pipe->stream[at(direction)];
   const LinkQuality& quality = link(pipe->link).quality;
   if (!message.end) {
+    if (mangle) mangle(direction, message.bytes);
     ++messages;
     bytes += message.bytes.size();
     report(WireEvent::Kind::Sent, *pipe, direction, message.bytes);

@@ -91,6 +91,7 @@ struct Network::State : std::enable_shared_from_this<Network::State> {
   std::shared_ptr<Port> port;
   std::vector<const Process*> watched;
   std::function<void(const WireEvent&)> tap;
+  std::function<void(Direction, std::string&)> mangle;
   std::uint64_t next_pipe = 1;
   std::uint64_t messages = 0;
   std::uint64_t bytes = 0;

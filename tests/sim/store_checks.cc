@@ -8,7 +8,10 @@ using runner::RunRecord;
 
 void Checkers::beforeCommit(const std::vector<runner::Change>& changes) {
   for (const runner::Change& change : changes) {
-    if (const auto* next = std::get_if<AttemptRecord>(&change)) attemptChanges(*next);
+    if (const auto* next = std::get_if<AttemptRecord>(&change)) {
+      attemptChanges(*next);
+      tellAttempt(*next);
+    }
     if (const auto* next = std::get_if<RunRecord>(&change)) runChanges(*next);
     if (const auto* next = std::get_if<runner::VmRecord>(&change)) {
       const auto old = store_.contents().vms.find(next->spec.id);
@@ -40,6 +43,18 @@ void Checkers::attemptChanges(const AttemptRecord& next) {
       next.state != AttemptState::Dropped) {
     fail("transition", what + " begins as " + std::string(vms::nameOf(next.state)));
   }
+}
+
+void Checkers::tellAttempt(const AttemptRecord& next) {
+  const AttemptRecord* const old = attempt(next.ref.attempt);
+  if (old != nullptr && old->state == next.state) return;
+  const std::string why =
+      (next.error_class ? " (" + std::string(vms::nameOf(*next.error_class)) + ")" : "") +
+      (next.proof ? ", proof: " + std::string(vms::nameOf(*next.proof)) : "");
+  const std::string line = "attempt " + describe(next.ref) + " on " + next.host + ": " +
+                           std::string(vms::nameOf(next.state)) + why;
+  const bool story = next.state == AttemptState::Unknown || isFinal(next.state);
+  story ? world_.tell(line) : world_.detail(line);
 }
 
 void Checkers::runChanges(const RunRecord& next) {

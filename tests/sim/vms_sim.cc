@@ -7,6 +7,7 @@
 
 #include "schema/base/log.h"
 #include "tests/sim/fault_plan.h"
+#include "tests/sim/mutation.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/seed_run.h"
 #include "tests/sim/sweep.h"
@@ -84,10 +85,18 @@ int main(int argc, char** argv) {
   app.add_flag("--json", json, "The last line of stdout is one JSON object");
   app.add_flag("--hash", print_hash, "Print the hash over all events of every seed");
   app.add_flag("!--no-shrink", sweep.shrink, "Report a failing seed as it is");
+  app.add_option("--mutation", sweep.seed.mutation, "Build in this defect, which must be caught")
+      ->check([](const std::string& name) {
+        std::string known;
+        for (const Mutation& each : mutations()) known += " " + std::string(each.name);
+        return findMutation(name) != nullptr ? std::string() : "unknown; there are" + known;
+      });
   auto* const story = app.add_option("--scenario", scenario, "Run the scenario in this folder")
                           ->excludes(one)->excludes(many);
   app.add_flag("--accept", accept, "With --scenario: write its log as the expected one")
       ->needs(story);
+  bool list_mutations = false;
+  app.add_flag("--list-mutations", list_mutations, "Print their names");
   one->excludes(many);
   try {
     app.parse(argc, argv);
@@ -97,6 +106,10 @@ int main(int argc, char** argv) {
   vms::log::init("vms-sim", vms::log::Level::Info);
   // A sweep's daemons complain all the time, as they should; only a person who looks wants it.
   if (!sweep.seed.details) vms::log::setLevel(kNoLog);
+  if (list_mutations) {
+    for (const Mutation& each : mutations()) std::printf("%s\n", each.name);
+    return 0;
+  }
   if (*story) return runScenario(scenario, accept, sweep.seed.details);
   if (!*one && !*many) {
     std::fprintf(stderr, "vms-sim: nothing to do; give --seed N, --seeds A..B or --scenario DIR\n");
