@@ -72,10 +72,8 @@ std::vector<Uuid> vmsNamed(SQLite::Database& connection, const std::string& name
 std::string indexFor(const HistoryQuery& query, bool by_vm) {
   if (query.request) return "attempts_by_request";
   if (by_vm) return "attempts_by_vm";
-  if (query.outcome == "failed") return "attempts_failed";
-  if (query.outcome == "cancelled") return "attempts_cancelled";
-  if (query.reason == RunReason::Ha) return "attempts_ha";
-  if (query.reason == RunReason::Rerun) return "attempts_rerun";
+  if (query.outcome == "failed" || query.outcome == "cancelled") return "attempts_by_outcome";
+  if (query.reason && *query.reason != RunReason::User) return "attempts_by_reason";
   if (query.host) return "attempts_by_host";
   return "attempts_by_time";
 }
@@ -110,9 +108,16 @@ Selection select(SQLite::Database& connection, const HistoryQuery& query,
     selection.add("host = ?");
     selection.text(*query.host);
   }
-  // Written out, not bound: only so does SQLite see that the partial indexes apply.
-  if (query.outcome) selection.add("outcome = '" + *query.outcome + "'");
-  if (query.reason) selection.add("reason = '" + std::string(nameOf(*query.reason)) + "'");
+  // Written out, not bound, and with the condition of the partial index: only so does SQLite see
+  // that the index applies.
+  if (query.outcome) {
+    selection.add("outcome = '" + *query.outcome + "'");
+    if (*query.outcome != "succeeded") selection.add("outcome IN ('failed', 'cancelled')");
+  }
+  if (query.reason) {
+    selection.add("reason = '" + std::string(nameOf(*query.reason)) + "'");
+    if (*query.reason != RunReason::User) selection.add("reason IN ('ha', 'rerun')");
+  }
   if (query.since) {
     selection.add("requested_at >= ?");
     selection.number(query.since->unix_ms);

@@ -1,5 +1,6 @@
 #include "runner/sqlite_records.h"
 
+#include <array>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
@@ -13,96 +14,58 @@
 #include "schema/base/json.h"
 
 namespace vms::runner {
-
-const TableText kVmTable{"vms", "id",
-                         "id, priority, ha, tier, after, gate, gate_delay_ms, labels, epoch, "
-                         "defined, defined_at, updated_at",
-                         "", "excluded.epoch >= vms.epoch"};
-const TableText kVmDefinitionTable{"vm_definitions", "vm",
-                                   "vm, name, domain_type, memory, vcpus, xml", "", ""};
-const TableText kRequestTable{"requests", "id",
-                              "id, principal, idempotency_key, body_hash, priority, option_host, "
-                              "option_avoid, option_paused, option_deadline, total, batches, "
-                              "cancelled, created_at, finished_at",
-                              "", ""};
-const TableText kItemTable{"request_items", "request, position",
-                           "request, position, vm, run, cancelled", "", ""};
-const TableText kRunTable{"runs", "id",
-                          "id, request, vm, vm_name, state, reason, requester, priority, "
-                          "option_host, option_avoid, option_paused, option_deadline, "
-                          "requested_at, finished_at, tries, soon_tries, failed_hosts, "
-                          "backoff_ms, held_reason, cancel_wished, attempt, error_class, error",
-                          "", ""};
-const TableText kAttemptTable{
-    "attempts", "id",
-    "id, vm, epoch, run, request, vm_name, host, boot_id, term, batch, reason, requester, "
-    "priority, memory, vcpus, paused, state, outcome, requested_at, placed_at, sent_at, "
-    "accepted_at, staged_at, build_started_at, built_at, running_at, ready_at, ended_at, "
-    "stopped_at, error_class, error, proof, stop_reason, cancel_wished, stop_wished, "
-    "stop_requester",
-    "vm, epoch, request, host, reason, requested_at",
-    "attempts.vm = excluded.vm AND attempts.epoch = excluded.epoch AND "
-    "attempts.request = excluded.request AND attempts.host = excluded.host AND "
-    "attempts.reason = excluded.reason AND attempts.requested_at = excluded.requested_at"};
-const TableText kHostTable{"hosts", "id",
-                           "id, hardware_uuid, boot_id, retired_boots, hypervisor_uri, "
-                           "hypervisor_host_uuid, cpus, memory, agent_version, draining, "
-                           "confirmed, alarm, first_seen, last_seen",
-                           "", ""};
-const TableText kTokenTable{"tokens", "id",
-                            "id, hash, role, name, created_at, expires_at, revoked_at", "", ""};
-
 namespace {
 
-constexpr std::pair<HaPolicy, std::string_view> kHaPolicies[] = {{HaPolicy::Off, "off"},
-                                                                 {HaPolicy::Restart, "restart"}};
-constexpr std::pair<Gate::Kind, std::string_view> kGates[] = {
-    {Gate::Kind::Running, "running"},
-    {Gate::Kind::GuestAgent, "guest-agent"},
-    {Gate::Kind::Delay, "delay"}};
-constexpr std::pair<AttemptRecord::StopWish, std::string_view> kStopWishes[] = {
-    {AttemptRecord::StopWish::None, "none"},
-    {AttemptRecord::StopWish::Shutdown, "shutdown"},
-    {AttemptRecord::StopWish::ForceOff, "force_off"}};
-
+/// The names of an enumeration's values as strings that live for ever, so that binding one copies
+/// nothing.
 template <class T, std::size_t N>
-std::string_view nameIn(const std::pair<T, std::string_view> (&table)[N], T value) {
-  return table[static_cast<std::size_t>(value)].second;
-}
-
-template <class T, std::size_t N>
-std::optional<T> valueIn(const std::pair<T, std::string_view> (&table)[N], std::string_view name) {
-  for (const auto& [value, its_name] : table) {
-    if (its_name == name) return value;
+class Names {
+ public:
+  template <class NameOf>
+  explicit Names(NameOf name_of) {
+    for (std::size_t i = 0; i < N; ++i) names_[i] = name_of(static_cast<T>(i));
   }
-  return std::nullopt;
-}
+  const std::string& operator[](T value) const { return names_[static_cast<std::size_t>(value)]; }
+  std::optional<T> find(std::string_view name) const {
+    for (std::size_t i = 0; i < N; ++i) {
+      if (names_[i] == name) return static_cast<T>(i);
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::array<std::string, N> names_;
+};
+
+template <class T>
+constexpr auto kNameOf = [](T value) { return nameOf(value); };
+
+using StopWish = AttemptRecord::StopWish;
+
+const Names<RunState, 8> kRunStates(kNameOf<RunState>);
+const Names<AttemptState, 11> kAttemptStates(kNameOf<AttemptState>);
+const Names<RunReason, 3> kReasons(kNameOf<RunReason>);
+const Names<Proof, 5> kProofs(kNameOf<Proof>);
+constexpr std::size_t kErrorClassCount = static_cast<std::size_t>(ErrorClass::Internal) + 1;
+const Names<ErrorClass, kErrorClassCount> kErrorClasses(kNameOf<ErrorClass>);
+const Names<HaPolicy, 2> kHaPolicies([](HaPolicy policy) {
+  return policy == HaPolicy::Restart ? "restart" : "off";
+});
+const Names<Gate::Kind, 3> kGates([](Gate::Kind kind) {
+  constexpr std::array kText = {"running", "guest-agent", "delay"};
+  return kText[static_cast<std::size_t>(kind)];
+});
+const Names<StopWish, 3> kStopWishes([](StopWish wish) {
+  constexpr std::array kText = {"none", "shutdown", "force_off"};
+  return kText[static_cast<std::size_t>(wish)];
+});
 
 std::optional<HaPolicy> parseHaPolicy(std::string_view name) noexcept {
-  return valueIn(kHaPolicies, name);
+  return kHaPolicies.find(name);
 }
-std::optional<Gate::Kind> parseGate(std::string_view name) noexcept {
-  return valueIn(kGates, name);
-}
-std::optional<AttemptRecord::StopWish> parseStopWish(std::string_view name) noexcept {
-  return valueIn(kStopWishes, name);
-}
-
-std::vector<std::string_view> splitColumns(std::string_view columns) {
-  std::vector<std::string_view> names;
-  while (!columns.empty()) {
-    const std::size_t comma = columns.find(", ");
-    names.push_back(columns.substr(0, comma));
-    columns = comma == std::string_view::npos ? std::string_view() : columns.substr(comma + 2);
-  }
-  return names;
-}
-
-bool contains(const std::vector<std::string_view>& names, std::string_view name) {
-  for (const std::string_view one : names) {
-    if (one == name) return true;
-  }
-  return false;
+std::optional<Gate::Kind> parseGate(std::string_view name) noexcept { return kGates.find(name); }
+std::optional<StopWish> parseStopWish(std::string_view name) noexcept {
+  return kStopWishes.find(name);
 }
 
 std::string toText(const std::vector<std::string>& list) {
@@ -160,11 +123,10 @@ std::int64_t ceilMs(Duration duration) { return std::chrono::ceil<milliseconds>(
 
 template <class T>
 void bindId(Binder& binder, const std::optional<Id<T>>& id) {
-  static const std::optional<std::int64_t> kNull;
   if (id) {
     binder << id->uuid;
   } else {
-    binder << kNull;
+    binder << std::optional<std::int64_t>();
   }
 }
 
@@ -175,8 +137,14 @@ void readId(RowReader& reader, std::optional<Id<T>>& id) {
   if (uuid) id = Id<T>{*uuid};
 }
 
-void bindErrorClass(Binder& binder, const std::optional<ErrorClass>& error_class) {
-  binder << (error_class ? std::optional<std::string_view>(nameOf(*error_class)) : std::nullopt);
+/// A name, or NULL.
+template <class T, std::size_t N>
+void bindName(Binder& binder, const Names<T, N>& names, const std::optional<T>& value) {
+  if (value) {
+    binder << names[*value];
+  } else {
+    binder << std::optional<std::int64_t>();
+  }
 }
 
 void readOptions(RowReader& reader, RunOptions& options) {
@@ -187,48 +155,18 @@ void readOptions(RowReader& reader, RunOptions& options) {
 
 }  // namespace
 
-std::string upsertSql(const TableText& table) {
-  const auto columns = splitColumns(table.columns);
-  const auto key = splitColumns(table.key);
-  const auto fixed = splitColumns(table.fixed);
-  std::string parameters;
-  std::string updates;
-  for (const std::string_view column : columns) {
-    parameters += parameters.empty() ? "?" : ", ?";
-    if (contains(key, column) || contains(fixed, column)) continue;
-    if (!updates.empty()) updates += ", ";
-    updates.append(column).append(" = excluded.").append(column);
-  }
-  std::string sql = "INSERT INTO ";
-  sql.append(table.name).append(" (").append(table.columns).append(") VALUES (");
-  sql.append(parameters).append(") ON CONFLICT (").append(table.key);
-  sql.append(") DO UPDATE SET ").append(updates);
-  if (!table.guard.empty()) sql.append(" WHERE ").append(table.guard);
-  return sql;
-}
-
-std::string selectList(const TableText& table, std::string_view alias) {
-  if (alias.empty()) return std::string(table.columns);
-  std::string list;
-  for (const std::string_view column : splitColumns(table.columns)) {
-    if (!list.empty()) list += ", ";
-    list.append(alias).append(".").append(column);
-  }
-  return list;
-}
-
-int putVm(SQLite::Statement& upsert, const VmRecord& vm) {
+int putVm(SQLite::Statement& write, const VmRecord& vm) {
   const std::string after = toText(vm.after);
   const std::string labels = toText(vm.labels);
-  Binder binder(upsert);
-  binder << vm.spec.id.uuid << vm.priority << nameIn(kHaPolicies, vm.ha) << vm.tier << after
-         << nameIn(kGates, vm.gate.kind) << ceilMs(vm.gate.delay) << labels << vm.epoch.value
-         << vm.defined << vm.defined_at << vm.updated_at;
+  Binder binder(write);
+  binder << vm.spec.id.uuid << vm.priority << kHaPolicies[vm.ha] << vm.tier << after
+         << kGates[vm.gate.kind] << ceilMs(vm.gate.delay) << labels << vm.epoch.value << vm.defined
+         << vm.defined_at << vm.updated_at;
   return binder.run();
 }
 
-int putVmDefinition(SQLite::Statement& upsert, const VmRecord& vm) {
-  Binder binder(upsert);
+int putVmDefinition(SQLite::Statement& write, const VmRecord& vm) {
+  Binder binder(write);
   binder << vm.spec.id.uuid << vm.spec.name << vm.spec.domain_type << vm.spec.memory
          << vm.spec.vcpus << vm.xml;
   return binder.run();
@@ -252,9 +190,9 @@ VmRecord readVm(SQLite::Statement& row) {
   return vm;
 }
 
-int putRequest(SQLite::Statement& upsert, const RequestRecord& request) {
+int putRequest(SQLite::Statement& write, const RequestRecord& request) {
   const std::string avoid = toText(request.options.avoid);
-  Binder binder(upsert);
+  Binder binder(write);
   binder << request.id.uuid << request.principal << request.idempotency_key << request.body_hash
          << request.priority << request.options.host << avoid << request.options.paused
          << request.options.deadline << request.total << request.batches << request.cancelled
@@ -273,8 +211,8 @@ RequestRecord readRequest(SQLite::Statement& row) {
   return request;
 }
 
-int putItem(SQLite::Statement& upsert, const ItemRecord& item) {
-  Binder binder(upsert);
+int putItem(SQLite::Statement& write, const ItemRecord& item) {
+  Binder binder(write);
   binder << item.request.uuid << item.position << item.vm.uuid << item.run.uuid << item.cancelled;
   return binder.run();
 }
@@ -286,17 +224,17 @@ ItemRecord readItem(SQLite::Statement& row) {
   return item;
 }
 
-int putRun(SQLite::Statement& upsert, const RunRecord& run) {
+int putRun(SQLite::Statement& write, const RunRecord& run) {
   const std::string avoid = toText(run.options.avoid);
   const std::string failed_hosts = toText(run.failed_hosts);
-  Binder binder(upsert);
-  binder << run.id.uuid << run.request.uuid << run.vm.uuid << run.vm_name << nameOf(run.state)
-         << nameOf(run.reason) << run.requester << run.priority << run.options.host << avoid
+  Binder binder(write);
+  binder << run.id.uuid << run.request.uuid << run.vm.uuid << run.vm_name << kRunStates[run.state]
+         << kReasons[run.reason] << run.requester << run.priority << run.options.host << avoid
          << run.options.paused << run.options.deadline << run.requested_at << run.finished_at
          << run.tries << run.soon_tries << failed_hosts << ceilMs(run.backoff) << run.held_reason
          << run.cancel_wished;
   bindId(binder, run.attempt);
-  bindErrorClass(binder, run.error_class);
+  bindName(binder, kErrorClasses, run.error_class);
   binder << run.error;
   return binder.run();
 }
@@ -320,21 +258,21 @@ RunRecord readRun(SQLite::Statement& row) {
   return run;
 }
 
-int putAttempt(SQLite::Statement& upsert, const AttemptRecord& attempt) {
-  Binder binder(upsert);
+int putAttempt(SQLite::Statement& write, const AttemptRecord& attempt) {
+  Binder binder(write);
   binder << attempt.ref.attempt.uuid << attempt.ref.vm.uuid << attempt.ref.epoch.value
          << attempt.run.uuid << attempt.request.uuid << attempt.vm_name << attempt.host
          << attempt.boot_id << attempt.term.value;
   bindId(binder, attempt.batch);
-  binder << nameOf(attempt.reason) << attempt.requester << attempt.priority << attempt.memory
-         << attempt.vcpus << attempt.paused << nameOf(attempt.state) << outcomeOf(attempt)
+  binder << kReasons[attempt.reason] << attempt.requester << attempt.priority << attempt.memory
+         << attempt.vcpus << attempt.paused << kAttemptStates[attempt.state] << outcomeOf(attempt)
          << attempt.requested_at << attempt.placed_at << attempt.sent_at << attempt.accepted_at
          << attempt.staged_at << attempt.build_started_at << attempt.built_at << attempt.running_at
          << attempt.ready_at << attempt.ended_at << attempt.stopped_at;
-  bindErrorClass(binder, attempt.error_class);
-  binder << attempt.error
-         << (attempt.proof ? std::optional<std::string_view>(nameOf(*attempt.proof)) : std::nullopt)
-         << attempt.stop_reason << attempt.cancel_wished << nameIn(kStopWishes, attempt.stop_wished)
+  bindName(binder, kErrorClasses, attempt.error_class);
+  binder << attempt.error;
+  bindName(binder, kProofs, attempt.proof);
+  binder << attempt.stop_reason << attempt.cancel_wished << kStopWishes[attempt.stop_wished]
          << attempt.stop_requester;
   return binder.run();
 }
@@ -363,12 +301,14 @@ AttemptRecord readAttempt(SQLite::Statement& row) {
   return attempt;
 }
 
-int putHost(SQLite::Statement& upsert, const HostRecord& host) {
+int putHost(SQLite::Statement& write, const HostRecord& host) {
   const std::string retired = toText(host.retired_boots);
-  Binder binder(upsert);
-  binder << host.id << host.hardware_uuid << host.boot_id << retired << host.hypervisor_uri
-         << host.hypervisor_host_uuid << host.cpus << host.memory << host.agent_version
-         << host.draining << host.confirmed << host.alarm << host.first_seen << host.last_seen;
+  const std::string foreign = toText(host.foreign);
+  Binder binder(write);
+  binder << host.id << host.hardware_uuid << host.boot_id << retired << foreign
+         << host.hypervisor_uri << host.hypervisor_host_uuid << host.cpus << host.memory
+         << host.agent_version << host.draining << host.confirmed << host.alarm << host.first_seen
+         << host.last_seen;
   return binder.run();
 }
 
@@ -377,14 +317,15 @@ HostRecord readHost(SQLite::Statement& row) {
   RowReader reader(row);
   reader >> host.id >> host.hardware_uuid >> host.boot_id;
   readList(reader, host.retired_boots);
+  readList(reader, host.foreign);
   reader >> host.hypervisor_uri >> host.hypervisor_host_uuid >> host.cpus >> host.memory >>
       host.agent_version >> host.draining >> host.confirmed >> host.alarm >> host.first_seen >>
       host.last_seen;
   return host;
 }
 
-int putToken(SQLite::Statement& upsert, const TokenRecord& token) {
-  Binder binder(upsert);
+int putToken(SQLite::Statement& write, const TokenRecord& token) {
+  Binder binder(write);
   binder << token.id << token.hash << token.role << token.name << token.created_at
          << token.expires_at << token.revoked_at;
   return binder.run();

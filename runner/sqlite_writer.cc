@@ -1,8 +1,10 @@
 #include "runner/sqlite_writer.h"
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 
 #include "runner/sqlite_records.h"
@@ -26,20 +28,33 @@ std::optional<State> storedState(SQLite::Statement& select, const Uuid& id,
   return state;
 }
 
+std::size_t hashOfDefinition(const VmRecord& vm) {
+  std::size_t hash = std::hash<std::string>()(vm.xml);
+  const auto mix = [&hash](std::size_t more) {
+    hash ^= more + 0x9e3779b97f4a7c15U + (hash << 6U) + (hash >> 2U);
+  };
+  mix(std::hash<std::string>()(vm.spec.name));
+  mix(std::hash<std::string>()(vm.spec.domain_type));
+  mix(vm.spec.memory);
+  mix(vm.spec.vcpus);
+  return hash;
+}
+
 template <class State>
 void checkTransition(std::string_view what, const Uuid& id, std::optional<State> from, State to,
                      State last) {
-  if (!from || *from == to || mayFold(*from, to, last)) return;
+  if (!from || *from == to || mayReach(*from, to, last)) return;
   std::string why(what);
   why.append(" ").append(id.str()).append(" cannot go from ").append(nameOf(*from));
   why.append(" to ").append(nameOf(to));
-  checkFailed("mayFollow(from, to)", __FILE__, __LINE__, why.c_str());
+  checkFailed("mayReach(from, to)", __FILE__, __LINE__, why.c_str());
 }
 
 }  // namespace
 
 SqliteWriter::SqliteWriter(SQLite::Database& connection)
     : vm_(connection, upsertSql(kVmTable)),
+      update_vm_(connection, updateSql(kVmTable)),
       same_definition_(connection,
                        "SELECT 1 FROM vm_definitions WHERE vm = ? AND name = ? AND "
                        "domain_type = ? AND memory = ? AND vcpus = ? AND xml = ?"),
@@ -48,8 +63,10 @@ SqliteWriter::SqliteWriter(SQLite::Database& connection)
       request_(connection, upsertSql(kRequestTable)),
       item_(connection, upsertSql(kItemTable)),
       run_(connection, upsertSql(kRunTable)),
+      update_run_(connection, updateSql(kRunTable)),
       run_state_(connection, "SELECT state FROM runs WHERE id = ?"),
       attempt_(connection, upsertSql(kAttemptTable)),
+      update_attempt_(connection, updateSql(kAttemptTable)),
       attempt_state_(connection, "SELECT state FROM attempts WHERE id = ?"),
       host_(connection, upsertSql(kHostTable)),
       token_(connection, upsertSql(kTokenTable)) {}
@@ -64,24 +81,32 @@ void SqliteWriter::committed() {
 }
 
 void SqliteWriter::rolledBack() {
+  definitions_.clear();
   runs_.rolledBack();
   attempts_.rolledBack();
 }
 
+/// Definitions are large, and most changes of a VM are of its epoch: the durable one is compared
+/// once, later ones by a hash, so that starting many VMs does not read all of them.
+bool SqliteWriter::sameDefinition(const VmRecord& vm) {
+  const std::size_t hash = hashOfDefinition(vm);
+  const auto [known, is_new] = definitions_.try_emplace(vm.spec.id.uuid, hash);
+  if (!is_new) return std::exchange(known->second, hash) == hash;
+  Binder same(same_definition_);
+  same << vm.spec.id.uuid << vm.spec.name << vm.spec.domain_type << vm.spec.memory << vm.spec.vcpus
+       << vm.xml;
+  const bool found = same.step();
+  same_definition_.reset();
+  return found;
+}
+
 void SqliteWriter::put(const VmRecord& vm) {
-  if (putVm(vm_, vm) != 1) {
+  if (putVm(update_vm_, vm) != 1 && putVm(vm_, vm) != 1) {
     const std::string why =
         "the epoch of vm " + vm.spec.id.str() + " goes back to " + std::to_string(vm.epoch.value);
     checkFailed("epochs never go back", __FILE__, __LINE__, why.c_str());
   }
-  // Definitions are large and most changes of a VM are of its epoch.
-  Binder same(same_definition_);
-  same << vm.spec.id.uuid << vm.spec.name << vm.spec.domain_type << vm.spec.memory << vm.spec.vcpus
-       << vm.xml;
-  if (same.step()) {
-    same_definition_.reset();
-    return;
-  }
+  if (sameDefinition(vm)) return;
   putVmDefinition(definition_, vm);
   Binder name(vm_name_);
   name << vm.spec.name << vm.spec.id.uuid;
@@ -95,7 +120,7 @@ void SqliteWriter::put(const RunRecord& run) {
   std::optional<RunState> before = runs_.find(run.id.uuid);
   if (!before) before = storedState(run_state_, run.id.uuid, parseRunState);
   checkTransition("run", run.id.uuid, before, run.state, RunState::Cancelled);
-  putRun(run_, run);
+  putRun(before ? update_run_ : run_, run);
   runs_.note(run.id.uuid, run.state);
 }
 
@@ -104,7 +129,7 @@ void SqliteWriter::put(const AttemptRecord& attempt) {
   std::optional<AttemptState> before = attempts_.find(id);
   if (!before) before = storedState(attempt_state_, id, parseAttemptState);
   checkTransition("attempt", id, before, attempt.state, AttemptState::Ended);
-  if (putAttempt(attempt_, attempt) != 1) {
+  if (putAttempt(before ? update_attempt_ : attempt_, attempt) != 1) {
     const std::string why =
         "attempt " + id.str() + " changes its vm, epoch, host, request, reason or time of request";
     checkFailed("an attempt keeps its identity", __FILE__, __LINE__, why.c_str());

@@ -2,6 +2,9 @@
 
 #include <SQLiteCpp/SQLiteCpp.h>
 
+#include <cstddef>
+#include <unordered_map>
+
 #include "runner/records.h"
 #include "runner/state_memory.h"
 
@@ -32,8 +35,13 @@ class SqliteWriter {
   void put(const HostRecord& host);
   void put(const TokenRecord& token);
 
-  SQLite::Statement vm_, same_definition_, definition_, vm_name_;
-  SQLite::Statement request_, item_, run_, run_state_, attempt_, attempt_state_, host_, token_;
+  bool sameDefinition(const VmRecord& vm);
+
+  SQLite::Statement vm_, update_vm_, same_definition_, definition_, vm_name_;
+  SQLite::Statement request_, item_, run_, update_run_, run_state_;
+  SQLite::Statement attempt_, update_attempt_, attempt_state_, host_, token_;
+  /// Hashes of the durable definitions that were met.
+  std::unordered_map<Uuid, std::size_t> definitions_;
   StateMemory<RunState> runs_;
   StateMemory<AttemptState> attempts_;
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <type_traits>
 #include <unordered_map>
@@ -11,23 +12,28 @@
 
 namespace vms::runner {
 
-/// Whether a row may go from one state to the other within one transaction: directly, or through a
-/// state that it passed in the same turn of the loop. What was not yet sent, or what is unknown, is
-/// never passed through: these must have been durable (see "Exactly once").
+/// Whether a row may be in `to` in the transaction after the one that left it in `from`: through
+/// any legal transitions, because one turn of the loop, long when the disk is full, may have passed
+/// several. Except that an attempt that was not durably sent is nothing but sent or dropped (see
+/// "Exactly once"). `last` is the last enumerator.
 template <class State>
-bool mayFold(State from, State to, State last) noexcept {
+bool mayReach(State from, State to, State last) noexcept {
   if (mayFollow(from, to)) return true;
   if constexpr (std::is_same_v<State, AttemptState>) {
     if (from == AttemptState::Placed) return false;
   }
-  for (int i = 0; i <= static_cast<int>(last); ++i) {
-    const auto middle = static_cast<State>(i);
-    if constexpr (std::is_same_v<State, AttemptState>) {
-      if (middle == AttemptState::Unknown) continue;
+  const auto count = static_cast<unsigned>(last) + 1;
+  const auto bit = [](unsigned state) { return std::uint32_t{1} << state; };
+  std::uint32_t reached = bit(static_cast<unsigned>(from));
+  for (unsigned round = 0; round < count; ++round) {
+    for (unsigned i = 0; i < count; ++i) {
+      if ((reached & bit(i)) == 0) continue;
+      for (unsigned j = 0; j < count; ++j) {
+        if (mayFollow(static_cast<State>(i), static_cast<State>(j))) reached |= bit(j);
+      }
     }
-    if (mayFollow(from, middle) && mayFollow(middle, to)) return true;
   }
-  return false;
+  return from != to && (reached & bit(static_cast<unsigned>(to))) != 0;
 }
 
 /// The durable states of rows that are not final, as far as they have been met: what a new state is

@@ -54,6 +54,7 @@ TEST_F(StoreCommit, ALifeWithoutDetoursIsAccepted) {
 TEST_F(StoreCommit, StatesPassedWithinOneTurnCount) {
   const auto end = committing({{in(AttemptState::Sent), in(RunState::Active)},
                                {in(AttemptState::Staged), in(AttemptState::Building)},
+                               {in(AttemptState::Staged)},
                                {in(AttemptState::Ready)},
                                {in(RunState::Running), in(RunState::Queued)}});
   EXPECT_TRUE(end.exitedWith(0)) << end.text;
@@ -73,6 +74,15 @@ TEST_F(StoreCommit, NothingLeavesAFinalState) {
   end = committing({{in(RunState::Cancelled)}, {in(RunState::Queued)}});
   EXPECT_TRUE(end.aborted());
   EXPECT_THAT(end.text, HasSubstr("cannot go from cancelled to queued"));
+}
+
+TEST_F(StoreCommit, WhatWasSentIsNeverUnsentOrDropped) {
+  for (const AttemptState state : {AttemptState::Placed, AttemptState::Dropped}) {
+    options_.path = folder_ / (std::string(nameOf(state)) + ".db");
+    const auto end = committing({{in(AttemptState::Sent)}, {in(state)}});
+    EXPECT_TRUE(end.aborted());
+    EXPECT_THAT(end.text, HasSubstr("cannot go from sent to"));
+  }
 }
 
 TEST_F(StoreCommit, TransitionsAreCheckedAgainstTheLifeBefore) {

@@ -39,12 +39,12 @@ TEST(RunState, EveryOpenStateLeadsToAnEnd) {
   }
 }
 
-TEST(RunState, OnlyQueuedActiveAndHeldRunsAreCancelled) {
-  EXPECT_TRUE(mayFollow(RunState::Queued, RunState::Cancelled));
-  EXPECT_TRUE(mayFollow(RunState::Active, RunState::Cancelled));
-  EXPECT_TRUE(mayFollow(RunState::Held, RunState::Cancelled));
-  EXPECT_FALSE(mayFollow(RunState::Running, RunState::Cancelled));
-  EXPECT_FALSE(mayFollow(RunState::Ready, RunState::Cancelled));
+TEST(RunState, WhatIsReadyOrOverIsNotCancelled) {
+  for (int from = 0; from < kRunStates; ++from) {
+    const auto state = static_cast<RunState>(from);
+    const bool too_late = state == RunState::Ready || isFinal(state);
+    EXPECT_EQ(mayFollow(state, RunState::Cancelled), !too_late) << nameOf(state);
+  }
 }
 
 TEST(AttemptState, WhatWasNeverSentIsOnlyDropped) {

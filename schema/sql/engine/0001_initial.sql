@@ -143,10 +143,11 @@ CREATE INDEX attempts_by_time ON attempts (requested_at, id);
 CREATE INDEX attempts_by_host ON attempts (host, requested_at, id);
 CREATE INDEX attempts_by_vm ON attempts (vm, requested_at, id);
 CREATE INDEX attempts_by_request ON attempts (request, requested_at, id);
-CREATE INDEX attempts_failed ON attempts (requested_at, id) WHERE outcome = 'failed';
-CREATE INDEX attempts_cancelled ON attempts (requested_at, id) WHERE outcome = 'cancelled';
-CREATE INDEX attempts_ha ON attempts (requested_at, id) WHERE reason = 'ha';
-CREATE INDEX attempts_rerun ON attempts (requested_at, id) WHERE reason = 'rerun';
+-- Rare values only: common ones are found fast enough by time.
+CREATE INDEX attempts_by_outcome ON attempts (outcome, requested_at, id)
+  WHERE outcome IN ('failed', 'cancelled');
+CREATE INDEX attempts_by_reason ON attempts (reason, requested_at, id)
+  WHERE reason IN ('ha', 'rerun');
 CREATE INDEX attempts_open ON attempts (id)
   WHERE state NOT IN ('dropped', 'refused', 'failed', 'ended');
 
@@ -155,6 +156,7 @@ CREATE TABLE hosts (
   hardware_uuid        TEXT    NOT NULL,
   boot_id              TEXT    NOT NULL,
   retired_boots        TEXT    NOT NULL,
+  foreign_vms          TEXT    NOT NULL,
   hypervisor_uri       TEXT    NOT NULL,
   hypervisor_host_uuid TEXT    NOT NULL,
   cpus                 INTEGER NOT NULL,

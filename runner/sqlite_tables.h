@@ -1,0 +1,35 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+/// The tables of the engine's store as text.
+namespace vms::runner {
+
+/// One table whose rows are upserted whole.
+struct TableText {
+  std::string_view name;
+  std::string_view key;      ///< Columns of the primary key.
+  std::string_view columns;  ///< In the order in which they are bound and read.
+  std::string_view fixed;    ///< Columns, besides the key, that an update never changes.
+  std::string_view guard;    ///< Condition of an update; when it fails, no row is changed. Of the
+                             ///< columns, those that are to be written begin with "excluded.".
+};
+
+extern const TableText kVmTable;
+extern const TableText kVmDefinitionTable;
+extern const TableText kRequestTable;
+extern const TableText kItemTable;
+extern const TableText kRunTable;
+extern const TableText kAttemptTable;
+extern const TableText kHostTable;
+extern const TableText kTokenTable;
+
+/// "INSERT INTO ... ON CONFLICT ... DO UPDATE ...", a parameter for each column.
+std::string upsertSql(const TableText& table);
+/// "UPDATE ... WHERE key AND guard", with the same parameters: cheaper for a row that is there.
+std::string updateSql(const TableText& table);
+/// The columns, each as `alias.column` if an alias is given.
+std::string selectList(const TableText& table, std::string_view alias = {});
+
+}  // namespace vms::runner
