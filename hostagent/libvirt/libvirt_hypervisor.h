@@ -45,7 +45,8 @@ struct LibvirtOptions {
   std::string domain_log_directory = "/var/log/libvirt/qemu";
 };
 
-/// A Hypervisor on libvirt. `clock` and `rng` outlive it; `owner` is the agent's executor.
+/// A Hypervisor on libvirt. `clock` and `rng` outlive it; `owner` is the agent's executor. Await
+/// `stop()` before destroying it, unless nothing runs on `owner` afterwards.
 ///
 /// Blocking calls run on threads of its own. A hung libvirtd never blocks the owner nor `stop()`:
 /// threads that are stuck in a call are then left behind; they hold nothing but their own state and
