@@ -18,13 +18,17 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
+import urllib.error
+import urllib.request
 
 import vmshosts
 
 import cluster as clusters  # noqa: E402  (config/demo, which vmshosts put on the path)
+import control  # noqa: E402
 import daemon  # noqa: E402
 import guests  # noqa: E402
 import libvirt_host  # noqa: E402
@@ -160,6 +164,20 @@ class QuickstartCluster:
         """The rows of a list command, as dictionaries."""
         output = self.vmsctl(*words, "--output", "ndjson").stdout
         return [json.loads(line) for line in output.splitlines() if line.strip()]
+
+    def http(self, method, path, body=None, content_type="application/json", token=None):
+        """Asks the API itself; returns (status, the JSON of the answer)."""
+        given = control.token_of(self.state.token) if token is None else token
+        request = urllib.request.Request(
+            self.state.server + path, method=method, data=body,
+            headers={"Authorization": f"Bearer {given}", "Content-Type": content_type})
+        trusted = ssl.create_default_context(cafile=os.path.join(self.state.pki, "ca.crt"))
+        try:
+            with urllib.request.urlopen(request, timeout=30, context=trusted) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read())
 
     # -- guests -----------------------------------------------------------------------
 
