@@ -67,8 +67,7 @@ const WatchedHost* Checkers::findHost(const HostId& id) const {
 
 std::string Checkers::describe(const AttemptRef& ref) const {
   const auto vm = store_.contents().vms.find(ref.vm);
-  const std::string name =
-      vm == store_.contents().vms.end() ? ref.vm.str() : vm->second.spec.name;
+  const std::string name = vm == store_.contents().vms.end() ? ref.vm.str() : vm->second.spec.name;
   return name + " epoch " + std::to_string(ref.epoch.value);
 }
 

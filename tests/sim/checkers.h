@@ -30,8 +30,8 @@ struct WatchedHost {
 
 /// Compares what the engine and the agents say and store with what is true, at every event.
 ///
-/// Checks sit where the events are: a domain changes, a frame leaves, a transaction becomes durable.
-/// The first violation stops the world.
+/// Checks sit where the events are: a domain changes, a frame leaves, a transaction becomes
+/// durable. The first violation stops the world.
 class Checkers {
  public:
   Checkers(World& world, StoreDisk& store);
@@ -93,8 +93,8 @@ class Checkers {
   World& world_;
   StoreDisk& store_;
   std::map<HostId, WatchedHost> hosts_;
-  std::set<AttemptId> resumed_;   ///< Their domain has executed.
-  std::set<AttemptId> launched_;  ///< Their domain was complete.
+  std::set<AttemptId> resumed_;                      ///< Their domain has executed.
+  std::set<AttemptId> launched_;                     ///< Their domain was complete.
   std::map<VmId, std::set<AttemptId>> attempts_of_;  ///< Durable ones.
   std::function<void(const HostId&)> bulk_create_observer_;
   std::optional<Violation> violation_;

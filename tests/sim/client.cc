@@ -50,18 +50,18 @@ void Client::attempt(std::uint64_t number) {
   const auto found = open_.find(number);
   if (found == open_.end() || found->second.under_way) return;
   const auto body = found->second.body;
-  const bool begun = cluster_.call(
-      found->second.what, [this, number, body](Service& service) -> asio::awaitable<void> {
-        const Verdict verdict = co_await body(service);
-        const auto ended = open_.find(number);
-        if (ended == open_.end()) co_return;
-        ended->second.under_way = false;
-        if (verdict == Verdict::Done) {
-          open_.erase(ended);
-        } else {
-          again(number);
-        }
-      });
+  const bool begun = cluster_.call(found->second.what,
+                                   [this, number, body](Service& service) -> asio::awaitable<void> {
+                                     const Verdict verdict = co_await body(service);
+                                     const auto ended = open_.find(number);
+                                     if (ended == open_.end()) co_return;
+                                     ended->second.under_way = false;
+                                     if (verdict == Verdict::Done) {
+                                       open_.erase(ended);
+                                     } else {
+                                       again(number);
+                                     }
+                                   });
   if (begun) {
     found->second.under_way = true;
   } else {
@@ -165,8 +165,8 @@ Client::Verdict Client::judgeStart(const StartOrder& order,
   if (!result) {
     if (result.error().error_class == ErrorClass::KeyReused) {
       if (known != by_key_.end() && !other_body) {
-        cluster_.checkers().fail("idempotency", "key " + order.key +
-                                                    " was refused for the body it came with first");
+        cluster_.checkers().fail(
+            "idempotency", "key " + order.key + " was refused for the body it came with first");
       }
       return Verdict::Done;
     }
@@ -231,6 +231,20 @@ void Client::drain(HostId host, bool on) {
   });
 }
 
+void Client::undefine(std::string vm) {
+  submit("undefine", [this, vm](Service& service) -> asio::awaitable<Verdict> {
+    const auto undefined = co_await service.undefineVm(person(), vm);
+    if (!undefined) co_return judge("undefine " + vm, undefined.error());
+    const auto identity = vm_ids_.find(vm);
+    for (const auto& [id, attempt] : cluster_.store().contents().attempts) {
+      if (attempt.ref.vm.uuid != identity->second || isFinal(attempt.state)) continue;
+      cluster_.checkers().fail("undefined_while_open", vm + " was undefined with an open attempt");
+    }
+    cluster_.world().tell("client: undefined " + vm);
+    co_return Verdict::Done;
+  });
+}
+
 void Client::answerAlarms() {
   submit("answer alarms", [this](Service& service) -> asio::awaitable<Verdict> {
     const auto hosts = co_await service.listHosts();
@@ -275,8 +289,8 @@ void Client::look() {
 void Client::checkHosts(const std::vector<runner::HostView>& hosts) {
   for (const runner::HostView& view : hosts) {
     if (view.state == "ready" || view.state_reason.size() > 0) continue;
-    cluster_.checkers().fail("wrong_answer", "host " + view.host.id + " is " + view.state +
-                                                 " and does not say why");
+    cluster_.checkers().fail(
+        "wrong_answer", "host " + view.host.id + " is " + view.state + " and does not say why");
   }
 }
 

@@ -30,8 +30,8 @@ struct StartOrder {
   std::string bodyHash() const;
 };
 
-/// The people and programs outside: they ask the engine, ask again when it went away, and check what
-/// they are told. What a client was promised is a checker's business from then on.
+/// The people and programs outside: they ask the engine, ask again when it went away, and check
+/// what they are told. What a client was promised is a checker's business from then on.
 class Client {
  public:
   Client(SimCluster& cluster, Rng rng);
@@ -42,6 +42,8 @@ class Client {
   void cancel(std::string key);
   void stop(std::vector<std::string> vms, bool force);
   void drain(HostId host, bool on);
+  /// Later it may be defined again, with the identity that it had.
+  void undefine(std::string vm);
   /// A person looks at every host that raised an alarm, finds the one machine, and confirms it.
   void answerAlarms();
   /// Reads everything that can be read.

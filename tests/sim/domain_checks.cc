@@ -7,10 +7,14 @@ namespace {
 
 std::string_view nameOf(DomainChange change) {
   switch (change) {
-    case DomainChange::Appeared: return "begins";
-    case DomainChange::Launched: return "is built";
-    case DomainChange::Resumed: return "runs";
-    case DomainChange::Gone: return "is gone";
+    case DomainChange::Appeared:
+      return "begins";
+    case DomainChange::Launched:
+      return "is built";
+    case DomainChange::Resumed:
+      return "runs";
+    case DomainChange::Gone:
+      return "is gone";
   }
   return "?";
 }
@@ -32,13 +36,18 @@ void Checkers::domainAppeared(const SimHost& host, const SimDomain& domain) {
   const hostagent::ClaimRecord* const claim =
       watched->journal->find(domain.info.claim->ref.attempt);
   // A late create of a spent claim may appear, paused; one that was never claimed may not (S2).
-  if (claim == nullptr && watched->journal->floorOf(domain.info.vm) < domain.info.claim->ref.epoch) {
-    fail("touched_before_claimed", host.id() + " builds " + describe(domain.info.claim->ref) +
-                                       " without a durable claim");
+  if (claim == nullptr &&
+      watched->journal->floorOf(domain.info.vm) < domain.info.claim->ref.epoch) {
+    fail("touched_before_claimed",
+         host.id() + " builds " + describe(domain.info.claim->ref) + " without a durable claim");
   }
   std::uint64_t used = 0;
   for (const auto& [vm, other] : host.domains()) {
-    if (other.info.claim) used += other.info.memory;
+    if (!other.info.claim) continue;
+    // A late one of a spent claim never executes and is about to be destroyed.
+    const auto* const row = watched->journal->find(other.info.claim->ref.attempt);
+    const bool spent = row == nullptr || row->phase == hostagent::ClaimPhase::Gone;
+    if (!spent) used += other.info.memory;
   }
   if (used > host.memory()) {
     fail("host_overfilled", host.id() + " holds domains of " + std::to_string(used >> 20U) +
@@ -56,8 +65,8 @@ void Checkers::domainResumed(const SimHost& host, const SimDomain& domain) {
     const auto found = other.host->domains().find(domain.info.vm);
     if (found == other.host->domains().end() || id == host.id()) continue;
     if (found->second.has_executed && found->second.info.claim) {
-      fail("never_twice", what + " runs while " + describe(found->second.info.claim->ref) +
-                              " runs on " + id);
+      fail("never_twice",
+           what + " runs while " + describe(found->second.info.claim->ref) + " runs on " + id);
     }
   }
 
@@ -73,8 +82,8 @@ void Checkers::domainResumed(const SimHost& host, const SimDomain& domain) {
   for (const AttemptId& id : attempts_of_[ref.vm]) {
     const runner::AttemptRecord* const other = attempt(id);
     if (other != nullptr && other->ref.epoch > ref.epoch) {
-      fail("superseded_epoch", what + " was started while epoch " +
-                                   std::to_string(other->ref.epoch.value) + " exists");
+      fail("superseded_epoch",
+           what + " was started while epoch " + std::to_string(other->ref.epoch.value) + " exists");
     }
   }
   const hostagent::ClaimRecord* const claim = findHost(host.id())->journal->find(ref.attempt);

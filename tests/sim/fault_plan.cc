@@ -7,11 +7,11 @@ namespace vms::sim {
 
 const std::vector<std::string>& faultNames() {
   static const std::vector<std::string> names = {
-      "engine_crash",    "agent_crash",  "link_delay",     "link_cut",     "link_block",
-      "link_slow",       "host_power",   "create_reject",  "create_lost",  "call_lost",
-      "query_fail",      "hypervisor_hang", "daemon_restart", "guest_end", "foreign",
-      "store_stall",     "store_full",   "journal_stall",  "journal_full", "clock_drift",
-      "odd_paths"};
+      "engine_crash", "agent_crash",     "link_delay",     "link_cut",     "link_block",
+      "link_slow",    "host_power",      "create_reject",  "create_lost",  "call_lost",
+      "query_fail",   "hypervisor_hang", "daemon_restart", "guest_end",    "foreign",
+      "store_stall",  "store_full",      "journal_stall",  "journal_full", "clock_drift",
+      "odd_paths",    "engine_stop",     "agent_stop",     "link_repeat",  "foreign_managed"};
   return names;
 }
 
@@ -32,6 +32,7 @@ void FaultPlan::schedule() {
     if (enabled_.count(name) == 0) continue;
     if (name == "engine_crash") planCrashes(rng);
     if (name == "agent_crash") planAgentCrashes(rng);
+    if (name == "engine_stop" || name == "agent_stop") planStops(name, rng);
     if (name.rfind("link_", 0) == 0) planLinks(name, rng);
     if (name == "host_power") planPower(rng);
     if (name == "create_reject" || name == "create_lost" || name == "call_lost" ||
@@ -39,7 +40,7 @@ void FaultPlan::schedule() {
       planHypervisor(name, rng);
     }
     if (name == "hypervisor_hang" || name == "daemon_restart") planDaemons(name, rng);
-    if (name == "guest_end" || name == "foreign") planGuests(name, rng);
+    if (name == "guest_end" || name.rfind("foreign", 0) == 0) planGuests(name, rng);
     if (name.rfind("store_", 0) == 0 || name.rfind("journal_", 0) == 0) planDisks(name, rng);
     if (name == "clock_drift") planClocks(rng);
     if (name == "odd_paths") {
@@ -99,6 +100,16 @@ void FaultPlan::planAgentCrashes(Rng rng) {
   });
 }
 
+void FaultPlan::planStops(const std::string& kind, Rng rng) {
+  strikes(kind, rng, 3, [this, kind](Node& node, Rng&) {
+    if (kind == "engine_stop") {
+      cluster_.stopEngine();
+    } else {
+      cluster_.stopAgent(node);
+    }
+  });
+}
+
 void FaultPlan::planLinks(const std::string& kind, Rng rng) {
   strikes(kind, rng, 6, [this, kind](Node& node, Rng& draw) {
     Network& network = cluster_.network();
@@ -122,7 +133,9 @@ void FaultPlan::planLinks(const std::string& kind, Rng rng) {
       return;
     }
     LinkQuality quality;
-    if (kind == "link_delay") {
+    if (kind == "link_repeat") {
+      quality.duplicate = 0.3 * draw.real();
+    } else if (kind == "link_delay") {
       quality.delay_min = draw.between(Duration{}, milliseconds(50));
       quality.delay_max = quality.delay_min + draw.between(Duration{}, milliseconds(400));
     } else {
@@ -179,10 +192,17 @@ void FaultPlan::planGuests(const std::string& kind, Rng rng) {
     count(kind);
     return;
   }
-  strikes(kind, rng, 3, [](Node& node, Rng& draw) {
-    const VmId vm{makeUuidV7(kWorldStart, draw)};
+  strikes(kind, rng, 3, [this, kind](Node& node, Rng& draw) {
     const std::uint64_t memory = draw.between(std::uint64_t{1}, std::uint64_t{4}) << 30U;
-    node.host.startForeign(vm, "foreign-" + vm.str().substr(30), memory);
+    const auto& managed = cluster_.store().contents().vms;
+    const std::size_t place = static_cast<std::size_t>(draw.below(managed.size() + 1));
+    const VmId unknown{makeUuidV7(kWorldStart, draw)};
+    if (kind == "foreign") {
+      node.host.startForeign(unknown, "foreign-" + unknown.str().substr(30), memory);
+    } else if (place < managed.size()) {
+      const auto vm = std::next(managed.begin(), static_cast<std::ptrdiff_t>(place));
+      node.host.startForeign(vm->first, vm->second.spec.name, memory);
+    }
   });
 }
 

@@ -21,7 +21,8 @@ const std::vector<std::string>& faultNames();
 class FaultPlan {
  public:
   /// `only`: the kinds that may strike at all; empty: all of them.
-  FaultPlan(SimCluster& cluster, Rng rng, Duration window, const std::optional<std::set<std::string>>& only);
+  FaultPlan(SimCluster& cluster, Rng rng, Duration window,
+            const std::optional<std::set<std::string>>& only);
 
   /// Kinds that strike in this seed.
   const std::set<std::string>& enabled() const { return enabled_; }
@@ -35,9 +36,9 @@ class FaultPlan {
   void heal();
 
  private:
-
   void planCrashes(Rng rng);
   void planAgentCrashes(Rng rng);
+  void planStops(const std::string& kind, Rng rng);
   void planLinks(const std::string& kind, Rng rng);
   void planPower(Rng rng);
   void planHypervisor(const std::string& kind, Rng rng);

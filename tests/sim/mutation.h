@@ -10,7 +10,7 @@ namespace vms::sim {
 
 struct Mutation {
   const char* name;
-  const char* what; ///< What is broken.
+  const char* what;  ///< What is broken.
   void (*apply)(SimCluster&);
 };
 

@@ -25,7 +25,8 @@ class Stage {
  public:
   Stage(const Script& script, bool details)
       : script_(script),
-        cluster_(script.seed, std::vector<HostSize>(script.hosts, HostSize{64, script.host_memory})),
+        cluster_(script.seed,
+                 std::vector<HostSize>(script.hosts, HostSize{64, script.host_memory})),
         client_(cluster_, cluster_.world().rng().fork()) {
     cluster_.world().trace().setSink(
         [this, details](Trace::Level level, TimePoint now, std::string_view text) {
@@ -78,19 +79,20 @@ class Stage {
 
   void act(const Script::Step& step) {
     const Words& words = step.words;
-    const bool known = words[0] == "run"      ? run(words)
-                       : words[0] == "cancel" ? cancel(words)
-                       : words[0] == "stop"   ? stop(words)
+    const bool known = words[0] == "run"                               ? run(words)
+                       : words[0] == "cancel"                          ? cancel(words)
+                       : words[0] == "stop"                            ? stop(words)
                        : words[0] == "drain" || words[0] == "activate" ? drain(words)
-                       : words[0] == "engine" ? engine(words)
-                       : words[0] == "agent"  ? agent(words)
-                       : words[0] == "host"   ? host(words)
-                       : words[0] == "link"   ? link(words)
-                       : words[0] == "store"  ? store(words)
-                       : words[0] == "curse"  ? curse(words)
-                       : words[0] == "confirm" ? confirm()
-                                              : false;
-    if (!known) wrong_ = "script line " + std::to_string(step.line) + ": cannot do '" + words[0] + "'";
+                       : words[0] == "engine"                          ? engine(words)
+                       : words[0] == "agent"                           ? agent(words)
+                       : words[0] == "host"                            ? host(words)
+                       : words[0] == "link"                            ? link(words)
+                       : words[0] == "store"                           ? store(words)
+                       : words[0] == "curse"                           ? curse(words)
+                       : words[0] == "confirm"                         ? confirm()
+                                                                       : false;
+    if (!known)
+      wrong_ = "script line " + std::to_string(step.line) + ": cannot do '" + words[0] + "'";
   }
 
   bool run(const Words& words) {
@@ -234,8 +236,8 @@ void printFirstDifference(const std::string& expected, const std::string& actual
     const bool has_right = static_cast<bool>(std::getline(b, right));
     if (!has_left && !has_right) return;
     if (has_left == has_right && left == right) continue;
-    std::printf("line %d\n  expected: %s\n  got:      %s\n", line, has_left ? left.c_str() : "(end)",
-                has_right ? right.c_str() : "(end)");
+    std::printf("line %d\n  expected: %s\n  got:      %s\n", line,
+                has_left ? left.c_str() : "(end)", has_right ? right.c_str() : "(end)");
     return;
   }
 }

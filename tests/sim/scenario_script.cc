@@ -28,8 +28,8 @@ std::optional<std::uint64_t> parseMemory(const std::string& word) {
   const std::string prefix = "memory=", suffix = "GiB";
   if (word.rfind(prefix, 0) != 0 || word.size() <= prefix.size() + suffix.size()) return {};
   if (word.substr(word.size() - suffix.size()) != suffix) return {};
-  const auto count = parseNumber(
-      word.substr(prefix.size(), word.size() - prefix.size() - suffix.size()));
+  const auto count =
+      parseNumber(word.substr(prefix.size(), word.size() - prefix.size() - suffix.size()));
   if (!count) return {};
   return *count << 30U;
 }
@@ -96,8 +96,8 @@ Result<Script> parseScript(const std::string& text) {
     } else {
       const auto at = parseTime(words[0]);
       if (!at || words.size() < 2) {
-        return Error{ErrorClass::Invalid, "script line " + std::to_string(number) +
-                                              ": cannot read '" + line + "'"};
+        return Error{ErrorClass::Invalid,
+                     "script line " + std::to_string(number) + ": cannot read '" + line + "'"};
       }
       step.at = *at;
       step.words.assign(words.begin() + 1, words.end());

@@ -39,7 +39,8 @@ Shape drawShape(const SeedOptions& options, Rng& rng) {
   const double ratio = 0.5 + 2.5 * rng.real();
   const std::uint64_t average = std::uint64_t{7} << 28U;
   const double wanted = ratio * static_cast<double>(average * vms) / static_cast<double>(hosts);
-  const std::uint64_t memory = (static_cast<std::uint64_t>(wanted) >> 29U << 29U) + (std::uint64_t{3} << 30U);
+  const std::uint64_t memory =
+      (static_cast<std::uint64_t>(wanted) >> 29U << 29U) + (std::uint64_t{3} << 30U);
   shape.hosts.assign(static_cast<std::size_t>(hosts), HostSize{64, memory});
   shape.window = rng.between(Duration(seconds(10)), Duration(seconds(90)));
   return shape;
@@ -48,8 +49,11 @@ Shape drawShape(const SeedOptions& options, Rng& rng) {
 class SeedRun {
  public:
   explicit SeedRun(const SeedOptions& options)
-      : options_(options), rng_(options.seed), shape_(drawShape(options, rng_)),
-        cluster_(rng_.next(), shape_.hosts), client_(cluster_, rng_.fork()),
+      : options_(options),
+        rng_(options.seed),
+        shape_(drawShape(options, rng_)),
+        cluster_(rng_.next(), shape_.hosts),
+        client_(cluster_, rng_.fork()),
         workload_(cluster_, client_, rng_.fork(), shape_.vms, shape_.window),
         plan_(cluster_, rng_.fork(), shape_.window, options.faults) {}
 

@@ -43,8 +43,8 @@ SeedResult runSeed(const SeedOptions& options);
 /// The command that runs the same again.
 std::string replayCommand(const SeedOptions& options);
 
-/// Runs a failing seed again with fewer faults, VMs and hosts, as long as the same checker fails, and
-/// returns the smallest. Each try is a child process.
+/// Runs a failing seed again with fewer faults, VMs and hosts, as long as the same checker fails,
+/// and returns the smallest. Each try is a child process.
 SeedOptions shrinkSeed(const SeedOptions& options, const SeedResult& failed);
 
 }  // namespace vms::sim

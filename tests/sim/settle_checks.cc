@@ -27,7 +27,8 @@ bool Checkers::heldForGoodReason(const RunRecord& run) const {
   for (const auto& [id, watched] : hosts_) {
     if (run.options.host && *run.options.host != id) continue;
     const auto row = store_.contents().hosts.find(id);
-    if (row == store_.contents().hosts.end() || row->second.draining || !row->second.alarm.empty()) {
+    if (row == store_.contents().hosts.end() || row->second.draining ||
+        !row->second.alarm.empty()) {
       continue;
     }
     std::uint64_t used = 0;
@@ -48,8 +49,8 @@ void Checkers::unsettledRuns(std::vector<std::string>& open) const {
   for (const auto& [key, item] : durable.items) {
     const auto run = durable.runs.find(item.run);
     if (run == durable.runs.end()) {
-      open.push_back("item " + std::to_string(item.position) + " of request " +
-                     item.request.str() + " has no run");
+      open.push_back("item " + std::to_string(item.position) + " of request " + item.request.str() +
+                     " has no run");
     } else if (!isFinal(run->second.state) && !item.cancelled) {
       waits[item.request] = true;
     }
@@ -65,8 +66,9 @@ void Checkers::unsettledRuns(std::vector<std::string>& open) const {
   }
   for (const auto& [id, request] : durable.requests) {
     if (request.finished_at.has_value() == waits[id]) {
-      open.push_back("request " + id.str() + (waits[id] ? " is finished while its runs are not"
-                                                        : " is not finished though its runs are"));
+      open.push_back("request " + id.str() +
+                     (waits[id] ? " is finished while its runs are not"
+                                : " is not finished though its runs are"));
     }
   }
 }
@@ -110,8 +112,7 @@ void Checkers::unsettledDomains(std::vector<std::string>& open) const {
           claim.phase == hostagent::ClaimPhase::Building) {
         open.push_back("the journal of " + id + " holds an unfinished claim of " +
                        describe(claim.claim.ref));
-      } else if (claim.phase == hostagent::ClaimPhase::Gone && row != nullptr &&
-                 !claim.end_acked) {
+      } else if (claim.phase == hostagent::ClaimPhase::Gone && row != nullptr && !claim.end_acked) {
         open.push_back("the end of " + describe(claim.claim.ref) + " on " + id +
                        " was never acknowledged");
       }

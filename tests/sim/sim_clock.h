@@ -14,8 +14,8 @@ namespace vms::sim {
 
 /// The virtual time of a simulated world, and everything that is to happen in it.
 ///
-/// Effects are ordered by (time, sequence), so that ties are decided by who asked first and the same
-/// seed gives the same order. Time moves only in `runNext()`.
+/// Effects are ordered by (time, sequence), so that ties are decided by who asked first and the
+/// same seed gives the same order. Time moves only in `runNext()`.
 class Timeline {
  public:
   TimePoint now() const noexcept { return now_; }
@@ -47,9 +47,9 @@ class Timeline {
 
 /// How one machine's clock relates to the world's.
 struct MachineClock {
-  TimePoint booted{};            ///< World time of the boot: the interval clock starts there.
-  std::int64_t drift_ppb = 0;    ///< Runs fast by so many parts in 10^9; negative: slow.
-  Duration wall_offset{};        ///< Error of the wall clock.
+  TimePoint booted{};          ///< World time of the boot: the interval clock starts there.
+  std::int64_t drift_ppb = 0;  ///< Runs fast by so many parts in 10^9; negative: slow.
+  Duration wall_offset{};      ///< Error of the wall clock.
 
   /// What the machine's interval clock shows at a world time, and when it shows at least `local`.
   TimePoint toLocal(TimePoint world) const noexcept;

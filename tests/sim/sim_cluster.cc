@@ -11,13 +11,16 @@ namespace vms::sim {
 namespace {
 
 constexpr Duration kServiceRestart = seconds(1);
+/// Agent::stop() promises 5 s on its own clock.
+constexpr Duration kAgentStopBound = seconds(6);
 
 }  // namespace
 
 /// What lives in the engine's process.
 struct SimCluster::EngineRoot {
   EngineRoot(SimCluster& cluster, Process& process)
-      : store(cluster.store_, process), listener(cluster.network_.listen(process)),
+      : store(cluster.store_, process),
+        listener(cluster.network_.listen(process)),
         rng(cluster.world_.rng().fork()),
         daemon(process.executor(),
                runner::EngineSeams{process.clock(), store, *listener, rng, cluster.faults_},
@@ -34,7 +37,8 @@ struct SimCluster::EngineRoot {
 /// What lives in an agent's process.
 struct SimCluster::AgentRoot {
   AgentRoot(SimCluster& cluster, Node& node, Process& process)
-      : journal(node.journal, process), hypervisor(node.host, process),
+      : journal(node.journal, process),
+        hypervisor(node.host, process),
         dialer(cluster.network_.dial(process, node.host.id(), node.host.id())),
         rng(cluster.world_.rng().fork()),
         agent(process.executor(),
@@ -64,7 +68,11 @@ struct SimCluster::AgentRoot {
 };
 
 SimCluster::SimCluster(std::uint64_t seed, std::vector<HostSize> sizes)
-    : world_(seed), network_(world_), store_(world_), checkers_(world_, store_), faults_(world_),
+    : world_(seed),
+      network_(world_),
+      store_(world_),
+      checkers_(world_, store_),
+      faults_(world_),
       engine_(world_.addProcess("engine")) {
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     nodes_.push_back(std::make_unique<Node>(world_, "h" + std::to_string(i + 1), sizes[i]));
@@ -98,8 +106,8 @@ void SimCluster::startEngine() {
     engine_root_ = root;
     root->tasks.spawn("engine", [this, daemon = &root->daemon]() -> asio::awaitable<void> {
       co_await daemon->run();
-      world_.tell("engine: ended by itself");
-      world_.in(Duration{}, [this]() { crashEngine(); });
+      world_.tell("engine: has ended");
+      world_.in(Duration{}, [this]() { engine_.crash(); });
       world_.in(kServiceRestart, [this]() { startEngine(); });
     });
     return root;
@@ -119,11 +127,12 @@ void SimCluster::startAgent(Node& node) {
   node.agent.machine().booted = node.host.bootedAt();
   node.agent.start([this, &node](Process& process) -> std::shared_ptr<void> {
     const auto root = std::make_shared<AgentRoot>(*this, node, process);
+    agent_roots_[node.host.id()] = root;
     root->tasks.spawn("agent", [this, &node, agent = &root->agent]() -> asio::awaitable<void> {
       co_await agent->run();
-      world_.tell(node.host.id() + ": agent ended by itself" +
+      world_.tell(node.host.id() + ": agent has ended" +
                   (agent->failure() ? ": " + agent->failure()->message : std::string()));
-      world_.in(Duration{}, [this, &node]() { crashAgent(node); });
+      world_.in(Duration{}, [&node]() { node.agent.crash(); });
       world_.in(kServiceRestart, [this, &node]() { startAgent(node); });
     });
     return root;
@@ -151,6 +160,31 @@ void SimCluster::powerOn(Node& node) {
   node.host.powerOn();
   world_.tell(node.host.id() + ": boots");
   startAgent(node);
+}
+
+void SimCluster::stopEngine() {
+  const auto root = engine_root_.lock();
+  if (!root || !engine_.alive()) return;
+  world_.tell("engine: is asked to stop");
+  root->tasks.spawn("stop", [daemon = &root->daemon]() -> asio::awaitable<void> {
+    daemon->stop();
+    co_return;
+  });
+}
+
+void SimCluster::stopAgent(Node& node) {
+  const auto root = agent_roots_[node.host.id()].lock();
+  if (!root || !node.agent.alive()) return;
+  world_.tell(node.host.id() + ": agent is asked to stop");
+  root->tasks.spawn("stop", [agent = &root->agent]() -> asio::awaitable<void> {
+    agent->stop();
+    co_return;
+  });
+  world_.in(kAgentStopBound, [this, &node, incarnation = node.agent.incarnation()]() {
+    if (!node.agent.alive() || node.agent.incarnation() != incarnation) return;
+    checkers_.fail("stop_hangs",
+                   "the agent of " + node.host.id() + " was asked to stop and works on");
+  });
 }
 
 bool SimCluster::call(std::string name,

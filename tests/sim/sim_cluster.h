@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,7 +36,8 @@ struct Node {
 
 /// The production engine and agents on simulated seams, with checkers watching.
 ///
-/// Nothing runs until it is started. A daemon that ends by itself is started again, as systemd would.
+/// Nothing runs until it is started. A daemon that ends by itself is started again, as systemd
+/// would.
 class SimCluster {
  public:
   SimCluster(std::uint64_t seed, std::vector<HostSize> sizes);
@@ -57,6 +59,10 @@ class SimCluster {
   bool engineRuns() const { return engine_.alive(); }
   void startAgent(Node& node);
   void crashAgent(Node& node);
+  /// In good order, as systemd stops them; they are started again once they have ended. An agent
+  /// that does not end in time fails the run.
+  void stopEngine();
+  void stopAgent(Node& node);
   /// The whole machine: domains, agent and connections go without a word.
   void powerOff(Node& node);
   void powerOn(Node& node);
@@ -78,6 +84,7 @@ class SimCluster {
   Process& engine_;
   runner::EngineOptions engine_options_;
   std::weak_ptr<EngineRoot> engine_root_;
+  std::map<HostId, std::weak_ptr<AgentRoot>> agent_roots_;
   std::vector<std::unique_ptr<Node>> nodes_;
   std::uint64_t crashes_ = 0;
 };

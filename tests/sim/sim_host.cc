@@ -28,8 +28,13 @@ Error refused(ErrorClass error_class, const std::string& host, const char* doing
 }  // namespace
 
 SimHost::SimHost(World& world, HostId id, std::uint32_t cpus, std::uint64_t memory)
-    : world_(world), rng_(world.rng().fork()), id_(std::move(id)), cpus_(cpus), memory_(memory),
-      hardware_uuid_(newUuid(world, rng_)), boot_id_(newUuid(world, rng_)),
+    : world_(world),
+      rng_(world.rng().fork()),
+      id_(std::move(id)),
+      cpus_(cpus),
+      memory_(memory),
+      hardware_uuid_(newUuid(world, rng_)),
+      boot_id_(newUuid(world, rng_)),
       booted_at_(world.now()) {}
 
 bool SimHost::holdsCreate(AttemptId attempt) const {
@@ -215,7 +220,7 @@ void SimHost::beginCreate(std::uint64_t number, Reply<DomainInfo> reply) {
     return;
   }
   SimDomain domain;
-  domain.info = DomainInfo{create.spec.vm,    create.spec.name,  create.claim,
+  domain.info = DomainInfo{create.spec.vm,        create.spec.name,   create.claim,
                            DomainState::Starting, create.spec.memory, create.spec.vcpus};
   domain.serial = next_serial_++;
   create.domain = domain.serial;
@@ -233,14 +238,16 @@ void SimHost::finishCreate(std::uint64_t number, Reply<DomainInfo> reply) {
   SimDomain* const domain = find(create.spec.vm);
   const bool there = domain != nullptr && domain->serial == create.domain;
   if (!there || domain->info.state == DomainState::Dying) {
-    if (reply) reply(refused(ErrorClass::HostRejected, id_, "create", "destroyed while it started"));
+    if (reply)
+      reply(refused(ErrorClass::HostRejected, id_, "create", "destroyed while it started"));
     return;
   }
   const bool cursed = cursed_.count(create.spec.name) > 0;
   if (cursed || drawLoss(profile_.reject_create)) {
     remove(create.spec.vm, StopReason::Failed);
     if (reply) {
-      reply(refused(ErrorClass::HostRejected, id_, "create", "internal error: unsupported machine"));
+      reply(
+          refused(ErrorClass::HostRejected, id_, "create", "internal error: unsupported machine"));
     }
     return;
   }
@@ -328,7 +335,8 @@ void SimHost::lookUp(VmId vm, Reply<std::optional<DomainInfo>> reply) {
   if (drawLoss(profile_.fail_query)) return;
   later(rng_.between(profile_.query_min, profile_.query_max), [this, vm, reply]() {
     const SimDomain* const domain = find(vm);
-    reply(domain == nullptr ? std::optional<DomainInfo>() : std::optional<DomainInfo>(domain->info));
+    reply(domain == nullptr ? std::optional<DomainInfo>()
+                            : std::optional<DomainInfo>(domain->info));
   });
 }
 

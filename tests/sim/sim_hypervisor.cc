@@ -23,7 +23,9 @@ constexpr Duration kIdleAsk = seconds(1);
 }  // namespace
 
 SimHypervisor::SimHypervisor(SimHost& host, Process& process)
-    : host_(host), process_(process), incarnation_(process.incarnation()),
+    : host_(host),
+      process_(process),
+      incarnation_(process.incarnation()),
       last_answer_(process.world().now()) {}
 
 SimHypervisor::~SimHypervisor() {
@@ -137,8 +139,8 @@ asio::awaitable<Result<T>> SimHypervisor::call(std::string doing, ErrorClass whe
 asio::awaitable<Result<HypervisorIdentity>> SimHypervisor::identity() {
   std::function<void(SimHost::Reply<std::vector<DomainInfo>>)> submit =
       [this](SimHost::Reply<std::vector<DomainInfo>> reply) { host_.list(std::move(reply)); };
-  const auto answered = co_await call<std::vector<DomainInfo>>(
-      "identity", ErrorClass::HostNotReady, std::move(submit));
+  const auto answered = co_await call<std::vector<DomainInfo>>("identity", ErrorClass::HostNotReady,
+                                                               std::move(submit));
   if (!answered) co_return answered.error();
   HypervisorIdentity identity;
   identity.uri = "sim:///" + host_.id();
@@ -193,10 +195,9 @@ asio::awaitable<Result<void>> SimHypervisor::resume(AttemptRef ref) {
 }
 
 asio::awaitable<Result<void>> SimHypervisor::shutDown(AttemptRef ref) {
-  return call<void>("shutdown", ErrorClass::UnknownOutcome,
-                    [this, ref](SimHost::Reply<void> reply) {
-                      host_.shutDown(ref, std::move(reply));
-                    });
+  return call<void>(
+      "shutdown", ErrorClass::UnknownOutcome,
+      [this, ref](SimHost::Reply<void> reply) { host_.shutDown(ref, std::move(reply)); });
 }
 
 asio::awaitable<Result<void>> SimHypervisor::destroy(AttemptRef ref) {

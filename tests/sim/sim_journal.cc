@@ -83,8 +83,8 @@ void JournalDisk::settle(bool applied) {
     if (applied) {
       answer->give(Result<void>());
     } else {
-      answer->give(Error{ErrorClass::StoreFull, "journal of " + name_ +
-                                                    ": the disk is full; free some space on it"});
+      answer->give(Error{ErrorClass::StoreFull,
+                         "journal of " + name_ + ": the disk is full; free some space on it"});
     }
   }
 }

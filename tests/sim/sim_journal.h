@@ -60,21 +60,21 @@ class JournalDisk {
   std::map<AttemptId, hostagent::ClaimRecord> claims_;
   std::map<VmId, Epoch> floors_;
   hostagent::JournalMarks marks_;
-  std::vector<Waiting> group_; ///< In the transaction that is under way.
-  std::vector<Waiting> next_;  ///< Came meanwhile.
+  std::vector<Waiting> group_;  ///< In the transaction that is under way.
+  std::vector<Waiting> next_;   ///< Came meanwhile.
   std::uint64_t transaction_ = 0;
   std::uint64_t commits_ = 0;
   Duration low_ = std::chrono::microseconds(200), high_ = milliseconds(3);
   bool full_ = false;
   bool stalled_ = false;
   bool answers_early_ = false;
-  bool overdue_ = false; ///< The transaction would have ended, were it not stalled.
+  bool overdue_ = false;  ///< The transaction would have ended, were it not stalled.
   std::vector<const Process*> watched_;
   std::vector<std::function<void(const std::vector<hostagent::JournalChange>&)>> observers_;
 };
 
-/// An agent incarnation's view of its disk. Of a transaction that is under way at a crash it is drawn
-/// whether it became durable; what waited for the next one is lost.
+/// An agent incarnation's view of its disk. Of a transaction that is under way at a crash it is
+/// drawn whether it became durable; what waited for the next one is lost.
 class SimJournal final : public hostagent::ClaimJournal {
  public:
   SimJournal(JournalDisk& disk, Process& process);

@@ -34,7 +34,8 @@ struct Writer {
       for (int i = 1; i <= count; ++i) {
         root->tasks.spawn("write", [this, journal, i]() -> asio::awaitable<void> {
           std::vector<JournalChange> changes;
-          changes.push_back(hostagent::PutFloor{{vmNumber(static_cast<std::uint8_t>(i)), Epoch{7}}});
+          changes.push_back(
+              hostagent::PutFloor{{vmNumber(static_cast<std::uint8_t>(i)), Epoch{7}}});
           const auto done = co_await journal->commit(std::move(changes));
           if (done) {
             ++succeeded;

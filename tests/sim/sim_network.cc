@@ -21,8 +21,12 @@ class SimConnection final : public Connection {
  public:
   SimConnection(std::shared_ptr<Network::State> network, std::shared_ptr<Pipe> pipe,
                 Direction reads, Process& process, PeerIdentity peer)
-      : network_(std::move(network)), pipe_(std::move(pipe)), reads_(reads), process_(process),
-        incarnation_(process.incarnation()), peer_(std::move(peer)) {}
+      : network_(std::move(network)),
+        pipe_(std::move(pipe)),
+        reads_(reads),
+        process_(process),
+        incarnation_(process.incarnation()),
+        peer_(std::move(peer)) {}
   ~SimConnection() override { close(); }
 
   const PeerIdentity& peer() const override { return peer_; }
@@ -127,7 +131,9 @@ class SimDialer final : public Dialer {
  public:
   SimDialer(std::shared_ptr<Network::State> network, Process& process, std::string link,
             std::string common_name)
-      : network_(std::move(network)), process_(process), link_(std::move(link)),
+      : network_(std::move(network)),
+        process_(process),
+        link_(std::move(link)),
         common_name_(std::move(common_name)) {}
 
   asio::awaitable<Result<std::unique_ptr<Connection>>> connect() override {
@@ -187,8 +193,7 @@ std::unique_ptr<Listener> Network::listen(Process& process) {
   return std::make_unique<SimListener>(state_, port);
 }
 
-std::unique_ptr<Dialer> Network::dial(Process& process, std::string link,
-                                      std::string common_name) {
+std::unique_ptr<Dialer> Network::dial(Process& process, std::string link, std::string common_name) {
   state_->watch(process);
   return std::make_unique<SimDialer>(state_, process, std::move(link), std::move(common_name));
 }

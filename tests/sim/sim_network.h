@@ -18,8 +18,8 @@ struct LinkQuality {
   Duration delay_min = std::chrono::microseconds(100);
   Duration delay_max = std::chrono::microseconds(400);
   std::uint64_t bytes_per_second = 0;  ///< 0: infinite.
-  /// Below the contract of Connection: a message vanishes, comes twice, or late. Off by default; for
-  /// tests of what sessions must survive.
+  /// Below the contract of Connection: a message vanishes, comes twice, or late. Off by default;
+  /// for tests of what sessions must survive.
   double drop = 0, duplicate = 0, reorder = 0;
 };
 

@@ -19,8 +19,11 @@ struct Root {
 /// An engine that records what it reads, and an agent that sends numbered messages.
 class NetworkTest : public ::testing::Test {
  protected:
-  NetworkTest() : world_(3), network_(world_), engine_(world_.addProcess("engine")),
-                  agent_(world_.addProcess("agent")) {}
+  NetworkTest()
+      : world_(3),
+        network_(world_),
+        engine_(world_.addProcess("engine")),
+        agent_(world_.addProcess("agent")) {}
 
   void startEngine() {
     engine_.start([this](Process& p) {

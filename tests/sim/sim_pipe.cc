@@ -125,9 +125,8 @@ void Network::State::processCrashed(const Process& process) {
 }
 
 void Network::State::forgetClosed() {
-  std::erase_if(pipes, [](const std::shared_ptr<Pipe>& pipe) {
-    return !pipe->open[0] && !pipe->open[1];
-  });
+  std::erase_if(pipes,
+                [](const std::shared_ptr<Pipe>& pipe) { return !pipe->open[0] && !pipe->open[1]; });
 }
 
 }  // namespace vms::sim

@@ -24,13 +24,13 @@ struct LinkState {
 struct Stream {
   struct Message {
     std::string bytes;
-    bool end = false; ///< Nothing follows: the reader sees the connection closed.
+    bool end = false;  ///< Nothing follows: the reader sees the connection closed.
   };
   std::deque<Message> in_flight;
   TimePoint last_arrival{};
   std::deque<std::string> inbox;
-  std::size_t queued_bytes = 0; ///< In flight and in the inbox.
-  bool ended = false;           ///< The reader has come to the end.
+  std::size_t queued_bytes = 0;  ///< In flight and in the inbox.
+  bool ended = false;            ///< The reader has come to the end.
   std::weak_ptr<Signal> reader;
 
   void wakeReader() {
@@ -45,8 +45,8 @@ struct Pipe {
   std::string link;
   Process* process[2] = {nullptr, nullptr};
   std::uint64_t incarnation[2] = {0, 0};
-  bool open[2] = {true, true}; ///< The end has neither closed nor died.
-  Stream stream[2];            ///< By Direction.
+  bool open[2] = {true, true};  ///< The end has neither closed nor died.
+  Stream stream[2];             ///< By Direction.
 };
 
 constexpr std::size_t at(Direction direction) { return direction == Direction::ToEngine ? 0 : 1; }
@@ -81,7 +81,8 @@ struct Network::State : std::enable_shared_from_this<Network::State> {
   /// Loses a drawn tail of what is in flight in both directions, then ends both streams.
   void cutPipe(const std::shared_ptr<Pipe>& pipe);
   void processCrashed(const Process& process);
-  void report(WireEvent::Kind kind, const Pipe& pipe, Direction direction, const std::string& bytes);
+  void report(WireEvent::Kind kind, const Pipe& pipe, Direction direction,
+              const std::string& bytes);
   void forgetClosed();
 
   World& world;

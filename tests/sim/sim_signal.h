@@ -44,7 +44,8 @@ class Signal {
 template <class T>
 class Answer {
  public:
-  explicit Answer(const asio::any_io_executor& executor) : signal_(std::make_shared<Signal>(executor)) {}
+  explicit Answer(const asio::any_io_executor& executor)
+      : signal_(std::make_shared<Signal>(executor)) {}
 
   /// The first one counts.
   void give(T value) {

@@ -56,7 +56,7 @@ class StoreDisk {
   struct Pending {
     std::uint64_t number = 0;
     std::vector<runner::Change> changes;
-    std::function<void()> apply;           ///< Beside the changes.
+    std::function<void()> apply;  ///< Beside the changes.
     std::function<void(bool applied)> answer;
   };
 

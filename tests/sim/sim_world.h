@@ -61,10 +61,10 @@ class World {
 
   Timeline timeline_;
   Rng rng_;
-  Rng order_; ///< Decides whose handler is next.
+  Rng order_;  ///< Decides whose handler is next.
   Trace trace_;
   std::vector<std::unique_ptr<Process>> processes_;
-  std::vector<std::size_t> candidates_; ///< Processes that may have a ready handler.
+  std::vector<std::size_t> candidates_;  ///< Processes that may have a ready handler.
   std::function<void()> hook_;
   std::uint64_t steps_ = 0;
   bool stopped_ = false;

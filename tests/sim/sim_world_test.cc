@@ -134,10 +134,11 @@ TEST(World, SameSeedGivesTheSameTrace) {
 }
 
 TEST(MachineClock, ConvertsBothWaysUnderDrift) {
-  for (const std::int64_t drift : {std::int64_t{0}, std::int64_t{200'000}, std::int64_t{-200'000}}) {
+  for (const std::int64_t drift :
+       {std::int64_t{0}, std::int64_t{200'000}, std::int64_t{-200'000}}) {
     const MachineClock clock{TimePoint{seconds(5)}, drift, {}};
-    for (const Duration local : {Duration(seconds(1)), Duration(std::chrono::hours(100)),
-                                 Duration(123'456'789'123)}) {
+    for (const Duration local :
+         {Duration(seconds(1)), Duration(std::chrono::hours(100)), Duration(123'456'789'123)}) {
       const TimePoint world = clock.toWorld(TimePoint{local});
       EXPECT_GE(clock.toLocal(world).since_start, local);
       EXPECT_LT(clock.toLocal(world).since_start - local, std::chrono::microseconds(1));

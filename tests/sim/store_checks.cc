@@ -16,8 +16,8 @@ void Checkers::beforeCommit(const std::vector<runner::Change>& changes) {
     if (const auto* next = std::get_if<runner::VmRecord>(&change)) {
       const auto old = store_.contents().vms.find(next->spec.id);
       if (old != store_.contents().vms.end() && next->epoch < old->second.epoch) {
-        fail("epoch_went_back", next->spec.name + " goes back to epoch " +
-                                    std::to_string(next->epoch.value));
+        fail("epoch_went_back",
+             next->spec.name + " goes back to epoch " + std::to_string(next->epoch.value));
       }
     }
   }

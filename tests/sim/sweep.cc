@@ -19,14 +19,14 @@ namespace {
 struct Worker {
   pid_t pid = -1;
   std::FILE* lines = nullptr;
-  std::uint64_t next = 0; ///< The seed whose line comes next.
+  std::uint64_t next = 0;  ///< The seed whose line comes next.
 };
 
 std::string lineOf(const SeedResult& result, std::uint64_t hash) {
   std::ostringstream line;
   line << result.seed << ' ' << (result.violation ? 1 : 0) << ' ' << result.runs << ' '
-       << result.starts << ' ' << result.crashes << ' ' << result.events << ' '
-       << result.virtual_s << ' ' << hash << ' ' << result.faults.size();
+       << result.starts << ' ' << result.crashes << ' ' << result.events << ' ' << result.virtual_s
+       << ' ' << hash << ' ' << result.faults.size();
   for (const auto& [kind, count] : result.faults) line << ' ' << kind << ' ' << count;
   line << '\n';
   return line.str();
@@ -127,7 +127,8 @@ SweepResult runSweep(const SweepOptions& options) {
       if (!died || worker.next > options.last) break;
       SeedOptions seed = options.seed;
       seed.seed = worker.next;
-      std::printf("seed %" PRIu64 ": the process died (%s %d); a check in the code failed\n"
+      std::printf("seed %" PRIu64
+                  ": the process died (%s %d); a check in the code failed\n"
                   "  replay: %s\n",
                   seed.seed, WIFSIGNALED(status) ? "signal" : "status",
                   WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),

@@ -17,8 +17,7 @@ namespace {
 using namespace vms::sim;
 
 /// Above every level.
-constexpr auto kNoLog =
-    static_cast<vms::log::Level>(static_cast<int>(vms::log::Level::Error) + 1);
+constexpr auto kNoLog = static_cast<vms::log::Level>(static_cast<int>(vms::log::Level::Error) + 1);
 
 /// "a,b,c"; "none" is the empty set. Empty optional: an unknown name, which was reported.
 std::optional<std::set<std::string>> parseFaults(const std::string& text) {
@@ -54,7 +53,8 @@ void printJson(const SweepResult& sweep, double elapsed_s) {
   }
   const std::string first =
       sweep.first_failed_seed ? std::to_string(*sweep.first_failed_seed) : "null";
-  std::printf("{\"seeds\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"first_failed_seed\":%s,"
+  std::printf("{\"seeds\":%" PRIu64 ",\"failed\":%" PRIu64
+              ",\"first_failed_seed\":%s,"
               "\"runs\":%" PRIu64 ",\"starts\":%" PRIu64 ",\"crashes\":%" PRIu64
               ",\"faults\":{%s},\"events\":%" PRIu64 ",\"virtual_s\":%.3f,\"elapsed_s\":%.3f}\n",
               sweep.seeds, sweep.failed, first.c_str(), sweep.runs, sweep.starts, sweep.crashes,
@@ -73,8 +73,8 @@ int main(int argc, char** argv) {
   auto* const one = app.add_option("--seed", seed, "Run this seed");
   auto* const many = app.add_option("--seeds", seeds, "Run all seeds A..B");
   app.add_option("--jobs", sweep.jobs, "Processes that run seeds")->check(CLI::Range(1, 256));
-  auto* const host_count = app.add_option("--hosts", hosts, "Instead of a drawn number")
-                               ->check(CLI::Range(1, 50));
+  auto* const host_count =
+      app.add_option("--hosts", hosts, "Instead of a drawn number")->check(CLI::Range(1, 50));
   auto* const vm_count =
       app.add_option("--vms", vms, "Instead of a drawn number")->check(CLI::Range(1, 2000));
   app.add_option("--steps", sweep.seed.max_steps, "Fail a seed that needs more events");
@@ -92,7 +92,8 @@ int main(int argc, char** argv) {
         return findMutation(name) != nullptr ? std::string() : "unknown; there are" + known;
       });
   auto* const story = app.add_option("--scenario", scenario, "Run the scenario in this folder")
-                          ->excludes(one)->excludes(many);
+                          ->excludes(one)
+                          ->excludes(many);
   app.add_flag("--accept", accept, "With --scenario: write its log as the expected one")
       ->needs(story);
   bool list_mutations = false;

@@ -94,6 +94,14 @@ void Workload::schedule() {
     at(when, [this, id]() { client_.drain(id, true); });
     at(window_, [this, id]() { client_.drain(id, false); });
   }
+  // A VM goes and comes back; its epochs go on.
+  if (rng_.chance(0.3)) {
+    const VmDraft vm = vms_[static_cast<std::size_t>(rng_.below(vms_.size()))];
+    const Duration when = anyTime(rng_);
+    const Duration pause = rng_.between(Duration{}, Duration(seconds(5)));
+    at(when, [this, vm]() { client_.undefine(vm.name); });
+    at(when + pause, [this, vm]() { client_.define({vm}); });
+  }
   // A steady trickle of single starts, as users click.
   if (rng_.chance(0.3)) {
     Duration when = anyTime(rng_);
