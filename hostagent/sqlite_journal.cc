@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::uint32_t kApplicationId = 0x564d534a;  // "VMSJ"
 constexpr int kCacheKib = 8 * 1024;
-/// The log is moved into the file when it has grown by this many pages (4 MiB).
+/// The log is moved into the file when it has this many pages (4 MiB).
 constexpr int kCheckpointPages = 1024;
 /// Calls that may wait at once.
 constexpr std::size_t kMaxWaiting = 65'536;
@@ -55,10 +55,10 @@ struct SqliteJournal::Impl {
       one->answered = true;
       one->answer = done;
     }
-    if (db->logGrewBy(kCheckpointPages)) {
+    if (db->logPages() >= kCheckpointPages) {
       thread.post([this] {
         // A full disk: the log keeps everything, and later commits find out.
-        if (db->logGrewBy(kCheckpointPages)) static_cast<void>(db->checkpoint());
+        if (db->logPages() >= kCheckpointPages) static_cast<void>(db->checkpoint());
       });
     }
     return call.answer;

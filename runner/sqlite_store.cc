@@ -28,7 +28,7 @@ namespace {
 constexpr std::uint32_t kApplicationId = 0x564d5345;  // "VMSE"
 constexpr int kWriterCacheKib = 64 * 1024;
 constexpr int kReaderCacheKib = 16 * 1024;
-/// The log is moved into the file when it has grown by this many pages (16 MiB).
+/// The log is moved into the file when it has this many pages (16 MiB).
 constexpr int kCheckpointPages = 4096;
 constexpr Duration kMarksCopyEvery = seconds(5);
 constexpr Duration kPruneEvery = std::chrono::hours(1);
@@ -223,10 +223,10 @@ Result<std::size_t> SqliteStore::Impl::prune(WallTime older_than) {
 void SqliteStore::Impl::afterCommit() {
   lookForRoom();
   const TimePoint now = clock.now();
-  if (db->logGrewBy(kCheckpointPages)) {
+  if (db->logPages() >= kCheckpointPages) {
     writer_thread.post([this] {
       // A full disk: the log keeps everything, and later commits find out.
-      if (db->logGrewBy(kCheckpointPages)) static_cast<void>(db->checkpoint());
+      if (db->logPages() >= kCheckpointPages) static_cast<void>(db->checkpoint());
     });
   }
   if (now >= next_copy && !copying.exchange(true)) {

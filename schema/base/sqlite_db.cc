@@ -154,16 +154,8 @@ Result<void> create(const SqliteSettings& settings) {
               error.message.c_str());
 }
 
-struct LogSize {
-  int pages = 0;  ///< After the last commit.
-  int moved = 0;  ///< Of them, those that a checkpoint has seen; readers may keep it from starting
-                  ///< the log anew.
-};
-
-int rememberLogSize(void* log_size, sqlite3*, const char*, int count) {
-  auto& log = *static_cast<LogSize*>(log_size);
-  if (count < log.pages) log.moved = 0;
-  log.pages = count;
+int rememberLogPages(void* pages, sqlite3*, const char*, int count) {
+  *static_cast<int*>(pages) = count;
   return SQLITE_OK;
 }
 
@@ -214,7 +206,7 @@ struct SqliteDb::Impl {
     }
     // checkpoint() is called by hand, so that its failures are seen. The hook replaces SQLite's
     // own.
-    sqlite3_wal_hook(db.getHandle(), &rememberLogSize, &log);
+    sqlite3_wal_hook(db.getHandle(), &rememberLogPages, &log_pages);
     return {};
   }
 
@@ -269,7 +261,7 @@ struct SqliteDb::Impl {
   SqliteSettings settings;
   FileLock lock;
   bool created = false;
-  LogSize log;
+  int log_pages = 0;
   std::unique_ptr<SQLite::Database> connection;
   std::optional<SQLite::Statement> begin, commit;
 };
@@ -308,7 +300,7 @@ Result<std::unique_ptr<SqliteDb>> SqliteDb::open(SqliteSettings settings) {
 SQLite::Database& SqliteDb::connection() { return *impl_->connection; }
 const std::filesystem::path& SqliteDb::path() const { return impl_->settings.path; }
 bool SqliteDb::created() const { return impl_->created; }
-bool SqliteDb::logGrewBy(int pages) const { return impl_->log.pages - impl_->log.moved >= pages; }
+int SqliteDb::logPages() const { return impl_->log_pages; }
 
 Result<void> SqliteDb::transact(const std::function<void()>& body) {
   try {
@@ -350,9 +342,9 @@ Result<std::unique_ptr<SQLite::Database>> SqliteDb::openReader(int cache_kib) {
 
 Result<void> SqliteDb::checkpoint() {
   sqlite3* const handle = impl_->connection->getHandle();
-  const int code =
-      sqlite3_wal_checkpoint_v2(handle, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
-  impl_->log.moved = impl_->log.pages;
+  const int code = sqlite3_wal_checkpoint_v2(handle, nullptr, SQLITE_CHECKPOINT_PASSIVE,
+                                             &impl_->log_pages, nullptr);
+  impl_->log_pages = 0;  // The next commit tells the size again.
   if (code == SQLITE_OK || code == SQLITE_BUSY || code == SQLITE_LOCKED) return {};
   const SQLite::Exception exception(handle, code);
   Error error = errorOf(exception, *impl_->connection, impl_->settings.path);

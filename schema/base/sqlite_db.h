@@ -62,8 +62,8 @@ class SqliteDb {
   /// Another connection for queries only, of one thread at a time; it must not outlive this.
   Result<std::unique_ptr<SQLite::Database>> openReader(int cache_kib);
 
-  /// The write-ahead log has grown by this many pages since checkpoint() moved what it could.
-  bool logGrewBy(int pages) const;
+  /// Pages in the write-ahead log after the last commit.
+  int logPages() const;
   /// Moves what it can from the write-ahead log into the file, without waiting for readers.
   /// StoreFull: later, the log keeps everything. Any other failure ends the process.
   Result<void> checkpoint();
