@@ -306,6 +306,11 @@ class QuickstartCluster:
     def restart_engine(self):
         self.quickstart("--restart-engine", self.folder)
 
+    def start_engine_alone(self):
+        """Starts the engine without waiting until it says that it is ready."""
+        daemon.spawn([self.state.program("vmsrunnerd"), "--config", self.state.engine_config],
+                     self.state.engine_log, os.path.join(self.state.engine_folder, "engine.pid"))
+
     def kill_agent(self, name):
         for pid in self.host(name).pids():
             vmshosts.kill(pid)
