@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "batcher/retry_policy.h"
+#include "runner/store.h"
 #include "schema/base/check.h"
 
 namespace vms::runner {
@@ -162,7 +163,9 @@ void closeAttempt(EngineState& state, Attempt& attempt, AttemptState final_state
   host->open.erase(record.ref.attempt);
   host->listed.erase(record.ref.attempt.uuid.toBytes());
   host->recent.push_back(record.ref.attempt);
-  if (final_state == AttemptState::Failed) remember(host->recent_failures, now.mono);
+  // What was cancelled is not the host's failure.
+  const bool failed = final_state == AttemptState::Failed && outcomeOf(record) == "failed";
+  if (failed) remember(host->recent_failures, now.mono);
 }
 
 void attemptRuns(EngineState& state, Attempt& attempt, const Now& now) {
