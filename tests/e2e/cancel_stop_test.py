@@ -43,8 +43,11 @@ def cancelled_in_the_middle(rng):
             if row["vm_id"] not in running:
                 assert row["outcome"] == "cancelled" and row["ended_at"], f"not cancelled: {row}"
         # The hosts tell of it with their next heartbeat.
-        vmshosts.wait_until(lambda: all(host["staged"] == 0 for host in cluster.rows("host", "list")),
-                            "the end of everything half-built", WAIT_S)
+        vmshosts.wait_until(
+            lambda: all(host["staged"] == 0 for host in cluster.rows("host", "list")),
+            "the end of everything half-built", WAIT_S)
+        for host in cluster.rows("host", "list"):
+            assert host["failures_recent"] == 0, f"a cancel counts as a failure: {host}"
         print(f"{request['running']} up, {request['cancelled']} cancelled", flush=True)
 
         # What was cancelled can be started again.
