@@ -115,7 +115,8 @@ void Engine::restore(Snapshot snapshot, const Now& now) {
 
 Engine::Turn Engine::takeTurn(const Now& now) {
   watchHosts(state_, now);
-  dispatch(state_, mayStart().has_value(), now);
+  // Meeting a higher mark stops starts in this very turn (S8).
+  dispatch(state_, mayStart().has_value() && !state_.higher_marks, now);
   Turn turn;
   turn.changes = state_.takeChanges(now);
   turn.effects = state_.takeEffects();

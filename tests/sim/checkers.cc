@@ -23,6 +23,12 @@ void Checkers::watch(Network& network) {
   });
 }
 
+void Checkers::storeRestored(const StoreContents& before) {
+  for (const auto& [id, row] : before.attempts) {
+    if (attempt(id) == nullptr) forgotten_.insert(id);
+  }
+}
+
 void Checkers::onBulkCreate(std::function<void(const HostId&)> observer) {
   bulk_create_observer_ = std::move(observer);
 }

@@ -42,6 +42,10 @@ class Checkers {
   /// A client was told that its request is accepted (S13).
   void requestAccepted(RequestId request, std::size_t vms);
 
+  /// The engine's database was replaced by an older copy: attempts that it does not know any more
+  /// are outside its control, and their VMs may wait for a person (S8).
+  void storeRestored(const StoreContents& before);
+
   /// Told of every bulk create that leaves, after it was checked.
   void onBulkCreate(std::function<void(const HostId&)> observer);
 
@@ -94,6 +98,7 @@ class Checkers {
   StoreDisk& store_;
   std::map<HostId, WatchedHost> hosts_;
   std::set<AttemptId> resumed_;                      ///< Their domain has executed.
+  std::set<AttemptId> forgotten_;                    ///< By a restored database.
   std::set<AttemptId> launched_;                     ///< Their domain was complete.
   std::map<VmId, std::set<AttemptId>> attempts_of_;  ///< Durable ones.
   std::function<void(const HostId&)> bulk_create_observer_;

@@ -250,8 +250,9 @@ void Client::answerAlarms() {
     const auto hosts = co_await service.listHosts();
     if (!hosts) co_return judge("list hosts", hosts.error());
     for (const runner::HostView& view : *hosts) {
-      if (view.host.alarm.empty()) continue;
-      cluster_.world().tell("operator: confirms " + view.host.id + ": " + view.host.alarm);
+      if (view.host.alarm.empty() && view.host.confirmed) continue;
+      cluster_.world().tell("operator: confirms " + view.host.id +
+                            (view.host.alarm.empty() ? "" : ": " + view.host.alarm));
       const auto confirmed = co_await service.confirmHost(person(), view.host.id);
       if (!confirmed) co_return judge("confirm", confirmed.error());
     }

@@ -71,6 +71,7 @@ void Checkers::domainResumed(const SimHost& host, const SimDomain& domain) {
   }
 
   const runner::AttemptRecord* const durable = attempt(ref.attempt);
+  if (durable == nullptr && forgotten_.count(ref.attempt) > 0) return;
   if (durable == nullptr || durable->ref != ref || durable->host != host.id()) {
     fail("started_unknown_attempt", what + " was started and the engine never stored that attempt");
     return;

@@ -90,6 +90,7 @@ class Stage {
                        : words[0] == "store"                           ? store(words)
                        : words[0] == "curse"                           ? curse(words)
                        : words[0] == "confirm"                         ? confirm()
+                       : words[0] == "clone"                           ? clone(words)
                                                                        : false;
     if (!known)
       wrong_ = "script line " + std::to_string(step.line) + ": cannot do '" + words[0] + "'";
@@ -187,10 +188,25 @@ class Stage {
     return words[2] == "block" || words[2] == "open";
   }
 
+  bool clone(const Words& words) {
+    Node* const node = words.size() == 2 ? cluster_.findNode(words[1]) : nullptr;
+    if (node == nullptr) return false;
+    cluster_.world().tell(words[1] + " is cloned");
+    cluster_.startAgent(cluster_.addClone(*node));
+    return true;
+  }
+
   bool store(const Words& words) {
     if (words.size() != 2) return false;
     StoreDisk& disk = cluster_.store();
     cluster_.world().tell("store: " + words[1]);
+    if (words[1] == "save") saved_ = disk.contents();
+    if (words[1] == "restore" || words[1] == "restore-marked") {
+      if (cluster_.engineRuns() || !saved_) return false;
+      const StoreContents before = disk.contents();
+      disk.restore(*saved_, words[1] == "restore-marked");
+      cluster_.checkers().storeRestored(before);
+    }
     if (words[1] == "ok") {
       disk.setRoom(StoreDisk::Room::Plenty);
       disk.setStalled(false);
@@ -216,6 +232,7 @@ class Stage {
   std::string log_;
   std::string wrong_;
   std::vector<Script::Step> waiting_;
+  std::optional<StoreContents> saved_;
   SimCluster cluster_;
   Client client_;
 };

@@ -18,7 +18,8 @@ namespace vms::sim {
 ///     1s host h1 power-off        | host h1 power-on | host h1 hang | host h1 go-on
 ///     1s host h1 daemon-kill      | host h1 daemon-stop | host h1 daemon-start
 ///     1s link h1 cut              | link h1 block | link h1 open
-///     1s store stall | full | reserve | ok
+///     1s store stall | full | reserve | ok | save | restore | restore-marked
+///     1s clone h1                 another machine with its certificate dials in
 ///     1s confirm                  an operator confirms every host with an alarm
 ///     0s curse vm-003             its creates are rejected everywhere
 ///     when bulk-create h1 link h1 cut    at the first such frame, right after it was sent

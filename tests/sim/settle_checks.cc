@@ -22,7 +22,9 @@ bool Checkers::heldForGoodReason(const RunRecord& run) const {
   // start; otherwise only a lack of room is an excuse.
   for (const auto& [id, watched] : hosts_) {
     const auto real = watched.host->domains().find(run.vm);
-    if (real != watched.host->domains().end() && !real->second.info.claim) return true;
+    if (real == watched.host->domains().end()) continue;
+    const std::optional<Claim>& claim = real->second.info.claim;
+    if (!claim || forgotten_.count(claim->ref.attempt) > 0) return true;
   }
   for (const auto& [id, watched] : hosts_) {
     if (run.options.host && *run.options.host != id) continue;
@@ -102,6 +104,7 @@ void Checkers::unsettledDomains(std::vector<std::string>& open) const {
     for (const auto& [vm, domain] : watched.host->domains()) {
       if (!domain.info.claim) continue;
       const AttemptRecord* const row = attempt(domain.info.claim->ref.attempt);
+      if (forgotten_.count(domain.info.claim->ref.attempt) > 0) continue;
       if (row == nullptr || isFinal(row->state)) {
         open.push_back("domain " + domain.info.name + " on " + id + " is left behind");
       }

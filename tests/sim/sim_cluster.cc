@@ -39,7 +39,7 @@ struct SimCluster::AgentRoot {
   AgentRoot(SimCluster& cluster, Node& node, Process& process)
       : journal(node.journal, process),
         hypervisor(node.host, process),
-        dialer(cluster.network_.dial(process, node.host.id(), node.host.id())),
+        dialer(cluster.network_.dial(process, node.host.id(), node.name())),
         rng(cluster.world_.rng().fork()),
         agent(process.executor(),
               hostagent::AgentSeams{process.clock(), *dialer, journal, hypervisor, rng,
@@ -49,7 +49,7 @@ struct SimCluster::AgentRoot {
 
   static hostagent::AgentOptions optionsOf(const Node& node, Process& process) {
     hostagent::AgentOptions options = node.options;
-    options.host = node.host.id();
+    options.host = node.name();
     options.boot_id = node.host.bootId();
     options.hardware_uuid = node.host.hardwareUuid();
     options.agent_version = "sim";
@@ -92,6 +92,18 @@ Node* SimCluster::findNode(const HostId& id) {
     if (node->host.id() == id) return node.get();
   }
   return nullptr;
+}
+
+Node& SimCluster::addClone(Node& original) {
+  const HostSize size{original.host.cpus(), original.host.memory()};
+  nodes_.push_back(std::make_unique<Node>(world_, original.host.id() + "-clone", size));
+  Node& clone = *nodes_.back();
+  clone.certificate = original.name();
+  clone.options = original.options;
+  clone.host.setHardwareUuid(original.host.hardwareUuid());
+  clone.journal.copyFrom(original.journal);
+  checkers_.watch(clone.host, clone.journal);
+  return clone;
 }
 
 void SimCluster::startEngine() {

@@ -32,6 +32,9 @@ struct Node {
   JournalDisk journal;
   Process& agent;
   hostagent::AgentOptions options;
+  std::string certificate;  ///< The name it proves, when that is not its own (a clone).
+
+  HostId name() const { return certificate.empty() ? host.id() : certificate; }
 };
 
 /// The production engine and agents on simulated seams, with checkers watching.
@@ -51,6 +54,9 @@ class SimCluster {
   Process& engineProcess() { return engine_; }
   std::vector<std::unique_ptr<Node>>& nodes() { return nodes_; }
   Node* findNode(const HostId& id);
+  /// Another machine with `original`'s disk: its certificate, its hardware UUID and what its
+  /// journal held, but a boot and domains of its own. Called `<original>-clone`; not started.
+  Node& addClone(Node& original);
 
   runner::EngineOptions& engineOptions() { return engine_options_; }
 

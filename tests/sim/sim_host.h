@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "hostagent/hypervisor.h"
@@ -50,6 +51,8 @@ class SimHost {
   std::uint64_t memory() const { return memory_; }
   const std::string& bootId() const { return boot_id_; }
   const std::string& hardwareUuid() const { return hardware_uuid_; }
+  /// A clone of a machine brings the other one's.
+  void setHardwareUuid(std::string uuid) { hardware_uuid_ = std::move(uuid); }
   TimePoint bootedAt() const { return booted_at_; }
   bool poweredOn() const { return powered_on_; }
   HypervisorProfile& profile() { return profile_; }
@@ -120,7 +123,7 @@ class SimHost {
   const HostId id_;
   const std::uint32_t cpus_;
   const std::uint64_t memory_;
-  const std::string hardware_uuid_;
+  std::string hardware_uuid_;
   std::string boot_id_;
   TimePoint booted_at_{};
   HypervisorProfile profile_;

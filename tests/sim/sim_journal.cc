@@ -39,6 +39,12 @@ void JournalDisk::onCommit(std::function<void(const std::vector<JournalChange>&)
   observers_.push_back(std::move(observer));
 }
 
+void JournalDisk::copyFrom(const JournalDisk& other) {
+  claims_ = other.claims_;
+  floors_ = other.floors_;
+  marks_ = other.marks_;
+}
+
 void JournalDisk::wipe() {
   claims_.clear();
   floors_.clear();

@@ -34,6 +34,8 @@ class JournalDisk {
   void onCommit(std::function<void(const std::vector<hostagent::JournalChange>&)> observer);
   /// A broken disk: it answers before it has synced.
   void setAnswersEarly(bool early) { answers_early_ = early; }
+  /// Becomes a copy of another disk, as a clone of its machine has it.
+  void copyFrom(const JournalDisk& other);
   /// Someone wiped the disk.
   void wipe();
 
