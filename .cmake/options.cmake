@@ -31,7 +31,9 @@ endif()
 
 find_program(VMS_CCACHE ccache)
 if(VMS_CCACHE AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${VMS_CCACHE}")
+  # What ccache needs to trust precompiled headers.
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND};-E;env"
+    "CCACHE_SLOPPINESS=pch_defines,time_macros" "${VMS_CCACHE}")
 endif()
 
 # A sanitizer build waits for more: everything in it is several times slower.

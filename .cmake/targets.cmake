@@ -15,6 +15,7 @@ function(vms_library name)
   endif()
   add_library(${name} STATIC ${arg_SOURCES})
   target_link_libraries(${name} PUBLIC vms_flags ${arg_PUBLIC} PRIVATE vms_options ${arg_PRIVATE})
+  vms_use_pch(${name})
 endfunction()
 
 # vms_program(NAME SOURCES main.cc ... LIBS lib ...)
@@ -29,6 +30,7 @@ function(vms_program name)
   endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE vms_options ${arg_LIBS})
+  vms_use_pch(${name})
 endfunction()
 
 # The folder under tests/ names the label; _vms_test_properties sets PROPERTIES for `label`.
@@ -56,6 +58,7 @@ function(vms_test name)
   add_executable(${name} ${arg_UNPARSED_ARGUMENTS})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/test-bin")
   target_link_libraries(${name} PRIVATE vms_options ${arg_LIBS} GTest::gmock GTest::gtest_main)
+  vms_use_pch(${name} TEST)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60 TEST_PREFIX "${name}."
     PROPERTIES TIMEOUT ${timeout} LABELS ${label} RUN_SERIAL ${serial})
   # gtest_discover_tests flattens lists, so that the environment is set where its list is read.

@@ -16,29 +16,30 @@ namespace asio = boost::asio;
 
 /// Where a claimed attempt stands on this host.
 enum class ClaimPhase {
-  Claimed,   ///< Durable; the hypervisor has not been touched.
-  Building,  ///< Written before the hypervisor is touched: a domain may exist from here on.
-  Published, ///< The domain is complete and visible; it runs, or will once resumed (S27).
-  Gone,      ///< Spent: no domain of this attempt exists or ever will.
+  Claimed,    ///< Durable; the hypervisor has not been touched.
+  Building,   ///< Written before the hypervisor is touched: a domain may exist from here on.
+  Published,  ///< The domain is complete and visible; it runs, or will once resumed (S27).
+  Gone,       ///< Spent: no domain of this attempt exists or ever will.
 };
 
-/// One attempt as the agent knows it. Rows of phase Gone with a result that was not acknowledged are
-/// tombstones.
+/// One attempt as the agent knows it. Rows of phase Gone with a result that was not acknowledged
+/// are tombstones.
 struct ClaimRecord {
   Claim claim;
   ClaimPhase phase = ClaimPhase::Claimed;
   std::string name;
-  std::string xml; ///< Needed by `recover` to finish what was begun; cleared once published or gone.
+  std::string
+      xml;  ///< Needed by `recover` to finish what was begun; cleared once published or gone.
   std::uint64_t memory = 0;
   std::uint32_t vcpus = 0;
-  bool cancel_wished = false; ///< S22: undo before the launch if still possible.
-  bool ended_after_start = false; ///< Gone after it had been published.
-  std::string error_class; ///< Of the end; empty while open, or for a plain cancel.
+  bool cancel_wished = false;      ///< S22: undo before the launch if still possible.
+  bool ended_after_start = false;  ///< Gone after it had been published.
+  std::string error_class;         ///< Of the end; empty while open, or for a plain cancel.
   std::string error;
   std::string stop_reason;
-  bool started_acked = false; ///< The engine has durably recorded that it started.
-  bool end_acked = false;     ///< ... and how it ended.
-  std::uint64_t acked_commit = 0; ///< Commit number of the last acknowledgement (S24).
+  bool started_acked = false;      ///< The engine has durably recorded that it started.
+  bool end_acked = false;          ///< ... and how it ended.
+  std::uint64_t acked_commit = 0;  ///< Commit number of the last acknowledgement (S24).
   std::optional<WallTime> claimed_at, build_started_at, built_at, running_at, ended_at;
 
   bool operator==(const ClaimRecord&) const = default;
@@ -53,8 +54,8 @@ struct EpochFloor {
 
 /// What the agent remembers of engines and of its own hypervisor across restarts.
 struct JournalMarks {
-  std::string store_id;   ///< 16 raw bytes; empty: never met an engine.
-  std::uint64_t term = 0; ///< Highest term met: lower ones are refused.
+  std::string store_id;    ///< 16 raw bytes; empty: never met an engine.
+  std::uint64_t term = 0;  ///< Highest term met: lower ones are refused.
   std::uint64_t commit = 0;
   std::string boot_id;
   std::string hypervisor_uri;
@@ -62,11 +63,21 @@ struct JournalMarks {
   bool operator==(const JournalMarks&) const = default;
 };
 
-struct PutClaim { ClaimRecord record; };   ///< Insert or replace by attempt id.
-struct DropClaim { AttemptId attempt; };   ///< A tombstone that was acknowledged goes.
-struct PutFloor { EpochFloor floor; };     ///< Raises, never lowers.
-struct DropFloor { VmId vm; };             ///< Below the engine's watermark only.
-struct PutMarks { JournalMarks marks; };
+struct PutClaim {
+  ClaimRecord record;
+};  ///< Insert or replace by attempt id.
+struct DropClaim {
+  AttemptId attempt;
+};  ///< A tombstone that was acknowledged goes.
+struct PutFloor {
+  EpochFloor floor;
+};  ///< Raises, never lowers.
+struct DropFloor {
+  VmId vm;
+};  ///< Below the engine's watermark only.
+struct PutMarks {
+  JournalMarks marks;
+};
 using JournalChange = std::variant<PutClaim, DropClaim, PutFloor, DropFloor, PutMarks>;
 
 struct JournalContents {

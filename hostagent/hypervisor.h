@@ -27,24 +27,24 @@ struct HypervisorIdentity {
 struct DomainSpec {
   VmId vm;
   std::string name;
-  std::string xml; ///< As defined by the user; the implementation adds the claim.
+  std::string xml;  ///< As defined by the user; the implementation adds the claim.
   std::uint64_t memory = 0;
   std::uint32_t vcpus = 0;
 };
 
 enum class DomainState {
-  Starting, ///< Listed, not yet launched.
+  Starting,  ///< Listed, not yet launched.
   Paused,
   Running,
-  Dying, ///< Being destroyed, or shut off and not yet cleaned up.
+  Dying,  ///< Being destroyed, or shut off and not yet cleaned up.
 };
 
 struct DomainInfo {
   VmId vm;
   std::string name;
-  std::optional<Claim> claim; ///< From the domain's own metadata; absent: not ours (S11).
+  std::optional<Claim> claim;  ///< From the domain's own metadata; absent: not ours (S11).
   DomainState state = DomainState::Running;
-  std::uint64_t memory = 0; ///< Configured size, bytes.
+  std::uint64_t memory = 0;  ///< Configured size, bytes.
   std::uint32_t vcpus = 0;
 };
 
@@ -57,8 +57,8 @@ std::string_view nameOf(StopReason reason) noexcept;
 struct HypervisorEvent {
   enum class Kind { Started, Resumed, Suspended, Stopped, ConnectionLost, ConnectionRestored };
   Kind kind = Kind::Started;
-  VmId vm;                                ///< Not for connection events.
-  StopReason reason = StopReason::Shutdown; ///< For Stopped.
+  VmId vm;                                   ///< Not for connection events.
+  StopReason reason = StopReason::Shutdown;  ///< For Stopped.
 };
 
 /// Builds, lists and ends domains on this one host.
@@ -69,9 +69,9 @@ struct HypervisorEvent {
 /// Every operation is bounded by the implementation's time-outs. Cancelling the awaiting coroutine
 /// abandons the answer, not the operation.
 ///
-/// Error classes: HostNotReady (not connected; nothing was done), UnknownOutcome (the call was lost;
-/// it may yet take effect, S2), Foreign (a domain with that UUID or name exists and is not ours;
-/// untouched), HostRejected (the hypervisor refused), Invalid, Dependency, NotFound.
+/// Error classes: HostNotReady (not connected; nothing was done), UnknownOutcome (the call was
+/// lost; it may yet take effect, S2), Foreign (a domain with that UUID or name exists and is not
+/// ours; untouched), HostRejected (the hypervisor refused), Invalid, Dependency, NotFound.
 class Hypervisor {
  public:
   virtual ~Hypervisor() = default;
@@ -83,7 +83,8 @@ class Hypervisor {
   virtual asio::awaitable<void> stop() = 0;
 
   virtual bool connected() const = 0;
-  /// Time since the last good answer to anything (S15); the implementation asks by itself when idle.
+  /// Time since the last good answer to anything (S15); the implementation asks by itself when
+  /// idle.
   virtual Duration lastAnswerAge() const = 0;
   /// Why it is not connected, for people; empty while it is.
   virtual std::string notReadyReason() const = 0;
@@ -105,9 +106,10 @@ class Hypervisor {
   /// that took it has ended, or is known to hold no queued work of ours (S2).
   /// Ask this first and look up afterwards: absence proves the end only in that order.
   virtual bool mayHoldLostCall(AttemptRef ref) const = 0;
-  /// A create of `ref` may have been sent by an earlier life of this agent, whose end lost the answer.
-  /// `recover` says so for every claim it finds in phase Building; from then on mayHoldLostCall(ref)
-  /// holds until the daemon that runs now has ended or is known to hold nothing of it. Idempotent.
+  /// A create of `ref` may have been sent by an earlier life of this agent, whose end lost the
+  /// answer. `recover` says so for every claim it finds in phase Building; from then on
+  /// mayHoldLostCall(ref) holds until the daemon that runs now has ended or is known to hold
+  /// nothing of it. Idempotent.
   virtual void noteLostCall(AttemptRef ref) = 0;
 
   /// Lets the guest execute; the only operation that does. Checks that the domain carries `ref`

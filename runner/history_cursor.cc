@@ -58,7 +58,7 @@ std::optional<HistoryCursor> decodeCursor(std::string_view text) {
   for (std::size_t i = 0; i < 2 * kBytes; ++i) {
     const std::size_t digit = kDigits.find(text[1 + i]);
     if (digit == std::string_view::npos) return std::nullopt;
-    bytes[i / 2] = static_cast<std::uint8_t>((bytes[i / 2] << 4U) | digit);
+    bytes[i / 2] = static_cast<std::uint8_t>((unsigned{bytes[i / 2]} << 4U) | digit);
   }
   if (bigEndian(bytes, kTimeBytes + kIdBytes, kSumBytes) != checksum(bytes)) return std::nullopt;
   HistoryCursor cursor;

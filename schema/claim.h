@@ -13,14 +13,14 @@ struct AttemptRef {
   auto operator<=>(const AttemptRef&) const = default;
 };
 
-/// Durable permission for one host, in one of its boots, to start one VM in one epoch (S11). Lies in
-/// the agent's journal before the hypervisor is touched, and in the domain's own metadata.
+/// Durable permission for one host, in one of its boots, to start one VM in one epoch (S11). Lies
+/// in the agent's journal before the hypervisor is touched, and in the domain's own metadata.
 struct Claim {
   AttemptRef ref;
   HostId host;
   std::string boot_id;
   Term term;
-  bool want_paused = false; ///< Wanted end state (S27).
+  bool want_paused = false;  ///< Wanted end state (S27).
 
   bool operator==(const Claim&) const = default;
 };

@@ -25,8 +25,8 @@ using AttemptId = Id<struct AttemptTag>;
 using BatchId = Id<struct BatchTag>;
 using StoreId = Id<struct StoreTag>;
 
-/// A host's name: the CN of its agent's certificate. 1 to 64 of [a-z0-9.-], starting and ending with
-/// a letter or digit.
+/// A host's name: the CN of its agent's certificate. 1 to 64 of [a-z0-9.-], starting and ending
+/// with a letter or digit.
 using HostId = std::string;
 bool isValidHostId(const std::string& host) noexcept;
 

@@ -7,11 +7,11 @@ namespace vms {
 
 /// Our record for one VM of one request, up to exactly one outcome.
 enum class RunState {
-  Queued,    ///< Waits for placement, or for a back-off.
-  Active,    ///< Has an open attempt.
-  Held,      ///< Waits for a person or an event, and says which.
-  Running,   ///< The VM runs; its gate is not open yet.
-  Ready,     ///< The gate is open; about to succeed.
+  Queued,   ///< Waits for placement, or for a back-off.
+  Active,   ///< Has an open attempt.
+  Held,     ///< Waits for a person or an event, and says which.
+  Running,  ///< The VM runs; its gate is not open yet.
+  Ready,    ///< The gate is open; about to succeed.
   Succeeded,
   Failed,
   Cancelled,
@@ -19,17 +19,17 @@ enum class RunState {
 
 /// One try on one host in one epoch.
 enum class AttemptState {
-  Placed,    ///< Holds a reservation; nothing was sent.
-  Sent,      ///< Durable, and handed to the session.
-  Staged,    ///< The agent's claim is durable.
+  Placed,  ///< Holds a reservation; nothing was sent.
+  Sent,    ///< Durable, and handed to the session.
+  Staged,  ///< The agent's claim is durable.
   Building,
   Running,
-  Ready,     ///< Running, and the VM's gate is open.
-  Unknown,   ///< The engine does not know; only the host's word or a proof ends this.
-  Dropped,   ///< Withdrawn before it was sent.
-  Refused,   ///< The agent refused; the epoch is spent.
-  Failed,    ///< Undone by the agent; the epoch is spent.
-  Ended,     ///< It ran, or may have, and is gone with proof.
+  Ready,    ///< Running, and the VM's gate is open.
+  Unknown,  ///< The engine does not know; only the host's word or a proof ends this.
+  Dropped,  ///< Withdrawn before it was sent.
+  Refused,  ///< The agent refused; the epoch is spent.
+  Failed,   ///< Undone by the agent; the epoch is spent.
+  Ended,    ///< It ran, or may have, and is gone with proof.
 };
 
 /// The only place that says what may follow what. A state never follows itself.

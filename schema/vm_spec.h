@@ -14,9 +14,9 @@ namespace vms {
 /// came and goes to the host unchanged but for the claim.
 struct VmSpec {
   VmId id;
-  std::string name;        ///< 1 to 128 characters, no '/' and no control characters.
-  std::string domain_type; ///< The `type` attribute: kvm, qemu, xen, test, ...
-  std::uint64_t memory = 0; ///< Bytes; <memory> with its unit (KiB when it has none).
+  std::string name;          ///< 1 to 128 characters, no '/' and no control characters.
+  std::string domain_type;   ///< The `type` attribute: kvm, qemu, xen, test, ...
+  std::uint64_t memory = 0;  ///< Bytes; <memory> with its unit (KiB when it has none).
   std::uint32_t vcpus = 0;
 
   bool operator==(const VmSpec&) const = default;
@@ -24,7 +24,7 @@ struct VmSpec {
 
 struct VmDocument {
   VmSpec spec;
-  std::string xml; ///< One `<domain>` element.
+  std::string xml;  ///< One `<domain>` element.
 };
 
 struct DomainXmlLimits {
@@ -36,10 +36,10 @@ struct DomainXmlLimits {
 
 /// Reads one `<domain>` or many in one `<domains>` root.
 ///
-/// Refused as Invalid (or TooLarge), naming element and line: text that is not well-formed, document
-/// types and entities other than the five of XML, missing or repeated name, uuid, memory or vcpu,
-/// unknown units, values of zero or out of range, a claim of ours in <metadata>, duplicate names or
-/// UUIDs inside the document. All or none.
+/// Refused as Invalid (or TooLarge), naming element and line: text that is not well-formed,
+/// document types and entities other than the five of XML, missing or repeated name, uuid, memory
+/// or vcpu, unknown units, values of zero or out of range, a claim of ours in <metadata>, duplicate
+/// names or UUIDs inside the document. All or none.
 Result<std::vector<VmDocument>> parseDomainXml(std::string_view text,
                                                const DomainXmlLimits& limits = {});
 

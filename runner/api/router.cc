@@ -56,7 +56,7 @@ std::optional<Role> parseRole(std::string_view name) noexcept {
 }
 
 RouteMatch matchRoute(std::span<const Route> table, const HttpRequest& request) {
-  const std::string_view method = request.method == "HEAD" ? "GET" : request.method;
+  const std::string method = request.method == "HEAD" ? std::string("GET") : request.method;
   RouteMatch match;
   std::set<std::string> allow;
   for (const Route& route : table) {

@@ -10,9 +10,9 @@ namespace vms {
 
 namespace asio = boost::asio;
 
-/// Lets coroutines of one executor wait for a condition: `while (!condition) co_await wake.wait();`.
-/// Whoever changes the condition calls `notify()`. Involves no time. Cancellation throws
-/// operation_aborted at the waiter's next co_await, as everywhere.
+/// Lets coroutines of one executor wait for a condition: `while (!condition) co_await
+/// wake.wait();`. Whoever changes the condition calls `notify()`. Involves no time. Cancellation
+/// throws operation_aborted at the waiter's next co_await, as everywhere.
 class Wake {
  public:
   explicit Wake(const asio::any_io_executor& executor)

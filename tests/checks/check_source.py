@@ -41,7 +41,7 @@ IMPURE = r"boost/asio|schema/base/(clock|transport|task_group|asio_\w+|blocking_
 # What makes a run irreproducible or loses errors -> the adapters that may use it, and the way out.
 # libvirt's blocking calls run on threads of their own; the two kinds of programs for people report
 # how long they really took.
-REAL_TIME = r"hostagent/libvirt/\w+\.cc|tests/sim/vms_sim\.cc|tests/bench/\w+\.cc"
+REAL_TIME = r"hostagent/libvirt/\w+\.cc|tests/integration/libvirt_daemon_fixture\.cc|tests/sim/vms_sim\.cc|tests/bench/\w+\.cc"
 
 BANNED = [
     (r"\b(steady|system|high_resolution)_clock::now\b", REAL_TIME, "ask a vms::Clock"),
