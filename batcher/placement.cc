@@ -28,8 +28,8 @@ double costOf(const Inventory::Host& host, const Demand& demand, double penalty)
 std::string missing(const HostId& id, const Inventory::Host& host, const Demand& demand,
                     const PlacementLimits& limits) {
   if (host.memoryFree() < demand.memory) {
-    return "host " + id + " has " + formatMemorySize(host.memoryFree()) + " of memory free of " +
-           formatMemorySize(demand.memory) + " needed";
+    return "host " + id + " has " + roundMemorySize(host.memoryFree()) + " of memory free of " +
+           roundMemorySize(demand.memory) + " needed";
   }
   const std::uint64_t limit = vcpuLimit(host.facts, limits);
   return "host " + id + " has " + std::to_string(limit - std::min(limit, host.vcpus_used)) +
@@ -59,7 +59,7 @@ Placement place(const PlacementQuery& query, const Inventory& inventory,
     if (host.facts.memory >= largest) {
       largest = host.facts.memory;
       largest_why = "the largest allowed host, " + id + ", has " +
-                    formatMemorySize(host.facts.memory) + " of memory and carries " +
+                    roundMemorySize(host.facts.memory) + " of memory and carries " +
                     std::to_string(vcpuLimit(host.facts, limits)) + " vCPUs";
     }
     if (host.facts.memory < query.demand.memory ||
@@ -107,7 +107,7 @@ Placement place(const PlacementQuery& query, const Inventory& inventory,
     result.why = "every host that fits has a full intake";
   } else if (known && !possible) {
     result.kind = Placement::Kind::Impossible;
-    result.why = largest_why + "; it needs " + formatMemorySize(query.demand.memory) + " and " +
+    result.why = largest_why + "; it needs " + roundMemorySize(query.demand.memory) + " and " +
                  std::to_string(query.demand.vcpus) + " vCPUs";
   } else if (!full_why.empty()) {
     result.why = full_why;

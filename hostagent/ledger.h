@@ -31,12 +31,13 @@ struct Attempt {
   /// time (S25).
   std::optional<TimePoint> stamps[kPhaseStamps];
 
-  bool busy = false;       ///< A flow or a command works on this VM: one at a time.
-  bool touched = false;    ///< The hypervisor may have been asked to create it.
-  bool in_lane = false;    ///< Holds a slot of the create lane.
-  bool resuming = false;   ///< Past the last check before the guest executes: too late to cancel.
-  bool paused = false;     ///< As last seen in the hypervisor.
-  bool attention = false;  ///< The hypervisor said something while it was busy.
+  std::string waiting_for;  ///< Why it does not get on, for people; empty: it does.
+  bool busy = false;        ///< A flow or a command works on this VM: one at a time.
+  bool touched = false;     ///< The hypervisor may have been asked to create it.
+  bool in_lane = false;     ///< Holds a slot of the create lane.
+  bool resuming = false;    ///< Past the last check before the guest executes: too late to cancel.
+  bool paused = false;      ///< As last seen in the hypervisor.
+  bool attention = false;   ///< The hypervisor said something while it was busy.
   std::optional<StopReason> stopped;  ///< ... namely that it stopped.
   std::optional<TimePoint> sent_at;   ///< When its result was last sent in this session.
   std::uint64_t version = 0;          ///< Of `record`; grows with every `changed()`.

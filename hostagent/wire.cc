@@ -52,6 +52,7 @@ proto::Frame makeProgress(const Attempt& attempt, TimePoint now) {
   VMS_CHECK(attempt.durable.has_value(), "only what is durable is told");
   proto::Frame frame;
   proto::Progress& progress = *frame.mutable_progress();
+  progress.set_waiting_for(attempt.waiting_for);
   refToProto(attempt.ref(), progress.mutable_ref());
   writePhases(attempt, now, *progress.mutable_phases());
   return frame;

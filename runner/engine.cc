@@ -125,6 +125,18 @@ Engine::Turn Engine::takeTurn(const Now& now) {
   return turn;
 }
 
+Effects Engine::heartbeats() {
+  Effects beats;
+  for (const auto& [session, host] : state_.sessions) {
+    proto::Frame frame;
+    frame.set_session(session);
+    frame.set_term(state_.marks.term.value);
+    frame.mutable_engine_heartbeat()->set_commit(state_.marks.commit.value);
+    beats.frames.push_back({session, std::move(frame)});
+  }
+  return beats;
+}
+
 TimePoint Engine::nextTurn(const Now& now) const {
   return std::min(nextDispatch(state_, now), state_.heartbeat_due);
 }

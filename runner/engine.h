@@ -26,6 +26,8 @@ class Engine {
   };
   /// Places, batches and watches, then takes everything out.
   Turn takeTurn(const Now& now);
+  /// Heartbeats alone, for while a turn cannot become durable: they reveal nothing of it.
+  Effects heartbeats();
   /// When a turn is due even if nothing happens.
   TimePoint nextTurn(const Now& now) const;
 

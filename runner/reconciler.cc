@@ -499,6 +499,11 @@ Result<void> onFrame(EngineState& state, SessionNumber number, const proto::Fram
         noteStranger(state, host, *ref, false);
       } else if (!hasStarted(attempt->record)) {
         applyPhases(state, *attempt, frame.progress().phases(), now);
+        const std::string waiting = frame.progress().waiting_for().substr(0, kMaxHelloText);
+        if (waiting != attempt->record.error) {
+          attempt->record.error = waiting;
+          state.touchAttempt(ref->attempt);
+        }
       }
       return {};
     }

@@ -171,6 +171,7 @@ void closeAttempt(EngineState& state, Attempt& attempt, AttemptState final_state
 void attemptRuns(EngineState& state, Attempt& attempt, const Now& now) {
   AttemptRecord& record = attempt.record;
   state.setState(attempt, AttemptState::Running);
+  record.error.clear();  // What it waited for is past.
   if (!record.running_at) record.running_at = now.wall;
   state.inventory.setPending(record.host, record.ref.attempt, false, false);
   state.penalties.praise(record.host);

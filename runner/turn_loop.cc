@@ -102,6 +102,8 @@ asio::awaitable<bool> TurnLoop::commit(std::vector<Change> changes) {
     // Nothing of this turn was revealed, so ending here loses nothing that anybody was told.
     if (stopping_) co_return false;
     co_await clock_.sleepFor(kRetryFullStore);
+    // Agents must not take a full disk for a dead engine.
+    release_(engine_.heartbeats());
   }
 }
 

@@ -108,6 +108,7 @@ VmView viewOf(const EngineState& state, const Vm& vm) {
     if (attempt->record.state == AttemptState::Unknown) {
       view.state_reason = "host " + attempt->record.host + " does not answer";
     }
+    if (!attempt->record.error.empty()) view.state_reason = attempt->record.error;
     return view;
   }
   if (vm.run) {

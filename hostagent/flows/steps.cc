@@ -18,6 +18,8 @@ bool isOf(const std::optional<DomainInfo>& domain, const AttemptRef& ref) {
   return domain && domain->claim && domain->claim->ref == ref;
 }
 
+constexpr Duration kStartingTooLong = seconds(30);
+
 bool isSettled(DomainState state) {
   return state == DomainState::Paused || state == DomainState::Running;
 }
@@ -28,10 +30,19 @@ Error notOurs(const Attempt& attempt, const DomainInfo& info) {
                                         "'; end it, or its managed run, by hand");
 }
 
+/// Tells people, through the engine, why an attempt does not get on.
+void tellWaiting(AgentCore& core, Attempt& attempt, std::string why) {
+  if (attempt.waiting_for == why) return;
+  if (!why.empty()) log::warn("{}: {}", attempt.record.name, why);
+  attempt.waiting_for = std::move(why);
+  core.outbox.report(attempt.ref().attempt);
+}
+
 /// After a call that was lost or a domain that is not complete yet: the domain once it is, an error
 /// that ends the attempt, or nothing when it is absent and no lost call can still bring it.
 asio::awaitable<Result<std::optional<DomainInfo>>> awaitVerdict(AgentCore& core, Attempt& attempt) {
   const AttemptRef ref = attempt.ref();
+  const TimePoint began = core.seams.clock.now();
   Pacer pacer(core);
   for (;;) {
     co_await pacer.pause();
@@ -45,7 +56,17 @@ asio::awaitable<Result<std::optional<DomainInfo>>> awaitVerdict(AgentCore& core,
       continue;
     }
     if (!isOf(*found, ref)) co_return notOurs(attempt, **found);
-    if (isSettled((*found)->state)) co_return std::move(*found);
+    if (isSettled((*found)->state)) {
+      tellWaiting(core, attempt, {});
+      co_return std::move(*found);
+    }
+    if (core.seams.clock.now() - began >= kStartingTooLong) {
+      tellWaiting(core, attempt,
+                  "the hypervisor has listed the domain as starting for " +
+                      formatDuration(kStartingTooLong) +
+                      "; if its daemon was killed meanwhile, restart it without the status file of "
+                      "this domain");
+    }
   }
 }
 

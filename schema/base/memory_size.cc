@@ -42,4 +42,15 @@ std::string formatMemorySize(std::uint64_t bytes) {
   return "0B";
 }
 
+std::string roundMemorySize(std::uint64_t bytes) {
+  for (const Unit& unit : kUnits) {
+    if (bytes < unit.bytes) continue;
+    const std::uint64_t tenths = bytes % unit.bytes * 10 / unit.bytes;
+    std::string text = std::to_string(bytes / unit.bytes);
+    if (tenths != 0) text += "." + std::to_string(tenths);
+    return text + std::string(unit.name);
+  }
+  return "0B";
+}
+
 }  // namespace vms

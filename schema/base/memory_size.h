@@ -17,5 +17,7 @@ inline constexpr std::uint64_t kTiB = 1024 * kGiB;
 std::optional<std::uint64_t> parseMemorySize(std::string_view text);
 /// The shortest of the forms above that is exact.
 std::string formatMemorySize(std::uint64_t bytes);
+/// For people: rounded down to a tenth of the largest unit that fits, "8.4GiB".
+std::string roundMemorySize(std::uint64_t bytes);
 
 }  // namespace vms

@@ -1,3 +1,7 @@
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <vector>
 
@@ -25,12 +29,23 @@ class TransportRefusal : public TransportTest {
     }
   }
 
+  /// The peer may learn of its refusal before the listener's thread has logged it; stderr is a file
+  /// while it is captured.
+  static void awaitLogLine() {
+    struct stat file {};
+    for (int waited_ms = 0; waited_ms < 10'000; ++waited_ms) {
+      if (::fstat(STDERR_FILENO, &file) == 0 && file.st_size > 0) return;
+      ::poll(nullptr, 0, 1);
+    }
+  }
+
   /// Runs `misbehave`, then checks that the listener goes on and logged exactly one line with
-  /// `reason`. The good connection is accepted on the strand that logged before.
+  /// `reason`.
   void expectOneRefusal(const std::string& reason, const std::function<void()>& misbehave) {
     testing::internal::CaptureStderr();
     misbehave();
     expectServing();
+    awaitLogLine();
     const std::string log = testing::internal::GetCapturedStderr();
     const auto lines = refusals(log);
     ASSERT_EQ(lines.size(), 1U) << log;

@@ -92,6 +92,13 @@ TEST(Durations, RefusesEverythingElse) {
   }
 }
 
+TEST(MemorySizes, AreRoundedForPeople) {
+  EXPECT_EQ(roundMemorySize(0), "0B");
+  EXPECT_EQ(roundMemorySize(1023), "1023B");
+  EXPECT_EQ(roundMemorySize(512 * kMiB), "512MiB");
+  EXPECT_EQ(roundMemorySize(9'118'505'369), "8.4GiB");
+}
+
 TEST(MemorySizes, ParseAndFormat) {
   EXPECT_EQ(parseMemorySize("4096B"), 4096U);
   EXPECT_EQ(parseMemorySize("64KiB"), 64 * kKiB);
