@@ -36,7 +36,11 @@ def small_disk(cluster):
         yield state
     finally:
         cluster.kill_engine()
-        subprocess.run(["umount", state], check=True)
+        # A killed process lets go of its files a moment after its pid is gone.
+        vmshosts.wait_until(
+            lambda: subprocess.run(["umount", state], capture_output=True,
+                                   check=False).returncode == 0,
+            "the small disk being let go of", WAIT_S)
         subprocess.run(["cp", "-a", state + ".old/.", state], check=True)
 
 
