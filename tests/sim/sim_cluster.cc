@@ -192,8 +192,17 @@ void SimCluster::stopAgent(Node& node) {
     agent->stop();
     co_return;
   });
-  world_.in(kAgentStopBound, [this, &node, incarnation = node.agent.incarnation()]() {
+  watchStop(node, node.agent.incarnation());
+}
+
+void SimCluster::watchStop(Node& node, std::uint64_t incarnation) {
+  world_.in(kAgentStopBound, [this, &node, incarnation]() {
     if (!node.agent.alive() || node.agent.incarnation() != incarnation) return;
+    if (node.journal.stalled()) {
+      // What it has decided must become durable first, and nobody can hurry a disk.
+      watchStop(node, incarnation);
+      return;
+    }
     checkers_.fail("stop_hangs",
                    "the agent of " + node.host.id() + " was asked to stop and works on");
   });

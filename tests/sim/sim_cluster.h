@@ -82,6 +82,8 @@ class SimCluster {
   struct EngineRoot;
   struct AgentRoot;
 
+  void watchStop(Node& node, std::uint64_t incarnation);
+
   World world_;
   Network network_;
   StoreDisk store_;

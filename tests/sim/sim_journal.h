@@ -30,6 +30,7 @@ class JournalDisk {
   void setFull(bool full) { full_ = full; }
   /// While stalled, transactions start but do not end.
   void setStalled(bool stalled);
+  bool stalled() const { return stalled_; }
   /// Sees every transaction right after it became durable.
   void onCommit(std::function<void(const std::vector<hostagent::JournalChange>&)> observer);
   /// A broken disk: it answers before it has synced.
