@@ -1,6 +1,7 @@
 #include "hostagent/libvirt/connection_pool.h"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -13,6 +14,7 @@ namespace vms::hostagent {
 namespace {
 
 constexpr std::size_t kWaitingMax = 4096;
+constexpr std::chrono::milliseconds kEndPatience{300};
 
 }  // namespace
 
@@ -99,6 +101,7 @@ struct ConnectionPool::Shared {
     }
     const std::lock_guard lock(mutex);
     closing = false;
+    ended.notify_all();
   }
 
   const char* name;
@@ -108,6 +111,7 @@ struct ConnectionPool::Shared {
 
   mutable std::mutex mutex;
   std::condition_variable wake;
+  std::condition_variable ended;  ///< The last thread is done with its connections.
   std::deque<std::shared_ptr<PoolJob>> waiting;
   std::size_t started = 0;
   std::size_t running = 0;
@@ -120,7 +124,14 @@ ConnectionPool::ConnectionPool(const char* name, std::size_t connections, std::s
                                Opener open)
     : shared_(std::make_shared<Shared>(name, connections, calls, std::move(open))) {}
 
-ConnectionPool::~ConnectionPool() { close(); }
+ConnectionPool::~ConnectionPool() {
+  close();
+  // A thread that hangs is left behind, but one that is about to end should not meet the end of the
+  // process.
+  std::unique_lock lock(shared_->mutex);
+  shared_->ended.wait_for(lock, kEndPatience,
+                          [this] { return shared_->running == 0 && !shared_->closing; });
+}
 
 bool ConnectionPool::submit(std::shared_ptr<PoolJob> job) {
   const std::shared_ptr<Shared>& s = shared_;

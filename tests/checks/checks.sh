@@ -27,7 +27,7 @@ check_format() {
 
 # clang-tidy takes long per file, so that only changed ones are looked at, within a time limit.
 check_tidy() { # BUILD_DIRECTORY
-  local base files limit_s=600
+  local base files limit_s=240
   if ! git rev-parse --verify -q HEAD >/dev/null; then
     echo "not a git checkout, so that changed files are not known"
     return 77
