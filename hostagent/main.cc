@@ -4,11 +4,30 @@
 #include <utility>
 
 #include "hostagent/agent_process.h"
+#include "hostagent/libvirt/libvirt_check.h"
 #include "schema/base/log.h"
 
 namespace {
 
 constexpr int kUsage = 2;
+
+/// Prints what was found; 1 when the daemon cannot be reached.
+int checkHypervisor(const vms::hostagent::AgentConfig& config) {
+  if (config.hypervisor != vms::hostagent::HypervisorType::Libvirt) {
+    std::printf("the hypervisor is simulated: nothing to check\n");
+    return 0;
+  }
+  const auto findings = vms::hostagent::checkLibvirt(config.libvirt);
+  if (!findings) {
+    std::fprintf(stderr, "vmshostd: %s\n", findings.error().message.c_str());
+    return 1;
+  }
+  for (const auto& finding : *findings) {
+    std::printf("%s\n", vms::hostagent::formatFinding(finding).c_str());
+  }
+  if (findings->empty()) std::printf("nothing to mend\n");
+  return 0;
+}
 
 }  // namespace
 
@@ -19,10 +38,14 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("vmshostd ") + VMS_VERSION);
   std::string config_path;
   bool check_config = false;
+  bool check = false;
   app.add_option("--config", config_path, "Configuration file (TOML)")
       ->required()
       ->type_name("FILE");
   app.add_flag("--check-config", check_config, "Check the configuration and exit");
+  app.add_flag(
+      "--check", check,
+      "Look at the host's libvirt daemon, say what slows it down and how to mend it, and exit");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
@@ -41,6 +64,7 @@ int main(int argc, char** argv) {
     std::printf("%s is valid\n", config_path.c_str());
     return 0;
   }
+  if (check) return checkHypervisor(*config);
   vms::log::init("vmshostd", config->log_level);
   const vms::Result<void> ran = vms::hostagent::runAgentProcess(std::move(*config), config_path);
   if (ran) return 0;

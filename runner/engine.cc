@@ -128,10 +128,9 @@ Engine::Turn Engine::takeTurn(const Now& now) {
 Effects Engine::heartbeats() {
   Effects beats;
   for (const auto& [session, host] : state_.sessions) {
-    proto::Frame frame;
+    proto::Frame frame = heartbeatFrame(state_);
     frame.set_session(session);
     frame.set_term(state_.marks.term.value);
-    frame.mutable_engine_heartbeat()->set_commit(state_.marks.commit.value);
     beats.frames.push_back({session, std::move(frame)});
   }
   return beats;

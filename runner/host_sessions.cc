@@ -138,6 +138,7 @@ asio::awaitable<void> HostSessions::serve(std::shared_ptr<Link> link) {
     welcome->mutable_marks()->set_store_id(state.marks.store_id.uuid.toBytes());
     welcome->mutable_marks()->set_term(state.marks.term.value);
     welcome->mutable_marks()->set_commit(state.marks.commit.value);
+    welcome->set_watermark(watermarkOf(state));
     welcome->set_heartbeat_ms(static_cast<std::uint32_t>(toMs(state.options.heartbeat)));
     engine_.state().send(*session, std::move(frame));
   }
@@ -183,8 +184,7 @@ asio::awaitable<Result<void>> HostSessions::takeOver(std::shared_ptr<Link> newco
   const std::shared_ptr<Link> old = found->second;
   const std::uint64_t heard = old->frames;
 
-  proto::Frame probe;
-  probe.mutable_engine_heartbeat()->set_commit(engine_.state().marks.commit.value);
+  proto::Frame probe = heartbeatFrame(engine_.state());
   probe.set_session(old->session);
   probe.set_term(engine_.state().marks.term.value);
   push(*old, probe);

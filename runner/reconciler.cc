@@ -15,6 +15,7 @@ namespace vms::runner {
 namespace {
 
 constexpr std::size_t kMaxHelloText = 256;
+constexpr std::uint64_t kWatermarkLag = 200'000;
 
 Error refuse(ErrorClass error_class, std::string message) {
   return {error_class, std::move(message)};
@@ -541,6 +542,19 @@ void closeSession(EngineState& state, SessionNumber number, const Now& now) {
   log::info("host {}: disconnected", host.record.id);
 }
 
+std::uint64_t watermarkOf(const EngineState& state) {
+  const std::uint64_t commit = state.marks.commit.value;
+  return state.marks.restored || commit < kWatermarkLag ? 0 : commit - kWatermarkLag;
+}
+
+proto::Frame heartbeatFrame(const EngineState& state) {
+  proto::Frame frame;
+  proto::EngineHeartbeat* beat = frame.mutable_engine_heartbeat();
+  beat->set_commit(state.marks.commit.value);
+  beat->set_watermark(watermarkOf(state));
+  return frame;
+}
+
 void watchHosts(EngineState& state, const Now& now) {
   // A gap in our own watching is our pause, not the hosts' silence.
   const Duration gap = now.mono - state.watched_at;
@@ -573,9 +587,7 @@ void watchHosts(EngineState& state, const Now& now) {
       state.touchHost(id);
     }
     if (beat) {
-      proto::Frame frame;
-      frame.mutable_engine_heartbeat()->set_commit(state.marks.commit.value);
-      state.send(session.number, std::move(frame));
+      state.send(session.number, heartbeatFrame(state));
     }
     if (session.readiness != proto::READY || !session.listed) continue;
     for (const AttemptId& attempt_id : host.open) {
