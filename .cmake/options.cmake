@@ -13,7 +13,9 @@ target_compile_options(vms_options INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor
   -Woverloaded-virtual -Wold-style-cast $<$<BOOL:${VMS_WERROR}>:-Werror>
   # gcc 12 reports it inside every optimised boost::system::result.
-  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>
+  # ... and, when it inlines them, the frames that asio allocates for coroutines.
+  $<$<AND:$<CXX_COMPILER_ID:GNU>,$<NOT:$<CONFIG:Debug>>>:-Wno-mismatched-new-delete>)
 
 if(VMS_SANITIZE)
   set(sanitize "-fsanitize=${VMS_SANITIZE}" -fno-omit-frame-pointer)

@@ -212,14 +212,24 @@ Ledger::Snapshot Ledger::takeSnapshot() {
 }
 
 asio::awaitable<Result<void>> Ledger::flush() {
-  // With nothing of its own to write, a call still waits for those before it.
-  if (!dirty() && commits_waiting_ == 0) co_return boost::system::in_place_value;
+  // With nothing of its own to write, a call still waits for those before it. When one of those
+  // failed meanwhile, what it was about is written again: this call's success speaks for it too.
+  while (dirty() || commits_waiting_ > 0) {
+    const std::uint64_t failures = failed_commits_;
+    Result<void> committed = co_await commitOnce();
+    if (!committed || failed_commits_ == failures) co_return committed;
+  }
+  co_return boost::system::in_place_value;
+}
+
+asio::awaitable<Result<void>> Ledger::commitOnce() {
   Snapshot snapshot = takeSnapshot();
   std::vector<JournalChange> changes = std::move(snapshot.changes);
   ++commits_waiting_;
   Result<void> committed = co_await journal_.commit(std::move(changes));
   --commits_waiting_;
   if (!committed) {
+    ++failed_commits_;
     dirty_attempts_.insert(snapshot.attempts.begin(), snapshot.attempts.end());
     dirty_floors_.insert(snapshot.floors.begin(), snapshot.floors.end());
     marks_dirty_ = marks_dirty_ || snapshot.marks;

@@ -98,6 +98,8 @@ class Ledger {
  private:
   struct Snapshot;
   Snapshot takeSnapshot();
+  /// What is dirty now, in one commit; StoreFull leaves it dirty.
+  asio::awaitable<Result<void>> commitOnce();
 
   ClaimJournal& journal_;
   Clock& clock_;
@@ -109,6 +111,7 @@ class Ledger {
   std::set<VmId> dirty_floors_;
   bool marks_dirty_ = false;
   std::size_t commits_waiting_ = 0;
+  std::uint64_t failed_commits_ = 0;
 };
 
 }  // namespace vms::hostagent

@@ -113,6 +113,7 @@ void takeUp(AgentCore& core, Attempt& attempt, const DomainInfo& info) {
     core.destroy_lane.push(LaneJob{id, 0, attempt.record.memory});
   } else if (!attempt.record.running_at) {
     // It may have been resumed, or only been about to (S27).
+    attempt.resuming = info.state == DomainState::Running;
     core.hold(attempt);
     core.tasks.spawn("finish start " + attempt.ref().vm.str(),
                      [&core, id] { return finishStart(core, id); });

@@ -166,7 +166,10 @@ asio::awaitable<Result<void>> letRun(AgentCore& core, Attempt& attempt) {
   const AttemptRef ref = attempt.ref();
   Pacer pacer(core);
   for (int rejected = 0;;) {
-    if (std::optional<Error> stop = mayNotRun(core, attempt)) co_return std::move(*stop);
+    std::optional<Error> stop = mayNotRun(core, attempt);
+    // What may execute already is too late to cancel (S22); only a newer epoch still ends it.
+    const bool too_late = stop && stop->error_class == ErrorClass::Cancelled && attempt.resuming;
+    if (stop && !too_late) co_return std::move(*stop);
     const bool may_run_already = std::exchange(attempt.resuming, true);
     Result<void> resumed = co_await core.seams.hypervisor.resume(ref);
     if (resumed) break;

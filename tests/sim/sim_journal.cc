@@ -78,6 +78,13 @@ void JournalDisk::settle(bool applied) {
       all.push_back(change);
     }
   }
+  if (world_.trace().wantsDetails()) {
+    std::size_t changes = 0;
+    for (const Waiting& waiting : group) changes += waiting.changes.size();
+    world_.detail("journal of " + name_ + ": " + std::to_string(changes) + " changes of " +
+                  std::to_string(group.size()) + " calls are " +
+                  (applied ? "durable" : "rolled back"));
+  }
   if (applied) {
     ++commits_;
     world_.trace().mix(commits_);
