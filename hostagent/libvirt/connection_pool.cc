@@ -148,7 +148,7 @@ bool ConnectionPool::submit(std::shared_ptr<PoolJob> job) {
   }
   auto worker = std::make_unique<Shared::Worker>(Shared::Worker{s, s->started});
   startDetachedThread(s->name, Shared::runWorker, worker.get());
-  worker.release();
+  static_cast<void>(worker.release());
   ++s->started;
   ++s->running;
   return true;

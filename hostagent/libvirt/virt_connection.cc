@@ -147,7 +147,7 @@ void VirtConnection::watch(const VirtSettings& settings, VirtCallbacks callbacks
     close->on_close = std::move(callbacks.on_close);
     watches_close_ =
         virConnectRegisterCloseCallback(raw_, onClose, close.get(), deleteAs<CloseWatch>) == 0;
-    if (watches_close_) close.release();
+    if (watches_close_) static_cast<void>(close.release());
   }
 
   if (!callbacks.on_event) return;
@@ -156,7 +156,7 @@ void VirtConnection::watch(const VirtSettings& settings, VirtCallbacks callbacks
                                                VIR_DOMAIN_EVENT_CALLBACK(onLifecycle), events.get(),
                                                deleteAs<EventWatch>);
   if (event_id_ >= 0) {
-    events.release();
+    static_cast<void>(events.release());
   } else {
     markBroken();
   }

@@ -12,7 +12,7 @@
 #include "hostagent/libvirt/known_domains.h"
 #include "schema/base/error.h"
 
-struct _virConnect;
+struct _virConnect;  // NOLINT(bugprone-reserved-identifier): the name is libvirt's.
 
 namespace vms::hostagent {
 

@@ -7,7 +7,6 @@
 
 namespace vms::sim {
 
-using hostagent::ClaimPhase;
 using hostagent::ClaimRecord;
 using hostagent::JournalChange;
 using hostagent::JournalContents;
