@@ -25,8 +25,8 @@ void closeSession(EngineState& state, SessionNumber session, const Now& now);
 /// A sign of life for the agents, with the marks that they keep.
 proto::Frame heartbeatFrame(const EngineState& state);
 
-/// Agents may forget what was acknowledged at commits up to this (S24). Far behind the newest commit,
-/// so that even an engine restored from an older copy finds the floors that it needs.
+/// Agents may forget what was acknowledged at commits up to this (S24). Far behind the newest
+/// commit, so that even an engine restored from an older copy finds the floors that it needs.
 std::uint64_t watermarkOf(const EngineState& state);
 
 /// What follows from time alone: silence, repeated questions, heartbeats due.
