@@ -108,6 +108,7 @@ void doubtUnlisted(EngineState& state, Host& host, const Now& now) {
 
 void markForeign(EngineState& state, Host& host) {
   std::set<VmId> found = host.strangers;
+  found.insert(host.refused.begin(), host.refused.end());
   for (const auto& [key, domain] : host.listed) {
     const auto vm = idFromBytes<VmId>(domain.ref().vm());
     if (!vm || isExpected(state, host, domain)) continue;
@@ -141,7 +142,10 @@ void markForeign(EngineState& state, Host& host) {
 
 Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainList& list,
                           const Now& now) {
-  if (list.complete()) host.listed.clear();
+  if (list.complete()) {
+    host.listed.clear();
+    host.refused.clear();
+  }
   for (const proto::Domain& domain : list.domains()) host.listed[keyOf(domain)] = domain;
   if (host.listed.size() > kMaxListed) {
     return Error{ErrorClass::TooLarge, "a list of more than 100000 domains"};

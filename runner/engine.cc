@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "runner/dispatcher.h"
+#include "runner/intake.h"
 #include "runner/reconciler.h"
 #include "runner/run_book.h"
 #include "schema/base/check.h"
@@ -117,6 +118,7 @@ Engine::Turn Engine::takeTurn(const Now& now) {
   watchHosts(state_, now);
   // Meeting a higher mark stops starts in this very turn (S8).
   dispatch(state_, mayStart().has_value() && !state_.higher_marks, now);
+  emitWishes(state_, now);
   Turn turn;
   turn.changes = state_.takeChanges(now);
   turn.effects = state_.takeEffects();

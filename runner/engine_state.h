@@ -90,6 +90,9 @@ struct Host {
   /// VMs that the agent speaks of under attempts which are not known here: after a restore, or
   /// started behind our back (S8, S11). Reports may precede the list.
   std::set<VmId> strangers;
+  /// VMs of which the host refused a create because it has them already: until its next complete
+  /// list, which says for itself.
+  std::set<VmId> refused;
   std::map<std::string, proto::Domain> listed;  ///< By attempt or, for foreign ones, VM id bytes.
   std::deque<AttemptId> recent;                 ///< Closed ones still in memory, oldest first.
   std::deque<TimePoint> recent_starts;          ///< Of the last minute, bounded.
@@ -172,6 +175,7 @@ class EngineState {
   std::multimap<TimePoint, RunId> backoffs;
   std::multimap<TimePoint, RunId> deadlines;
   std::multimap<TimePoint, AttemptId> gates;
+  std::set<AttemptId> wishes_due;  ///< Whose wishes go to the host with this turn, if they stand.
   batcher::Inventory inventory;
   batcher::PenaltyBook penalties;
 

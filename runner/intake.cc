@@ -1,6 +1,7 @@
 #include "runner/intake.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "runner/run_book.h"
 #include "runner/vm_registry.h"
@@ -134,7 +135,7 @@ void cancelRun(EngineState& state, Run& run, const Now& now) {
   attempt.record.cancel_wished = true;
   state.touchRun(run.record.id);
   state.touchAttempt(attempt.record.ref.attempt);
-  sendWishes(state, attempt, now);
+  sendWishes(state, attempt);
 }
 
 StopItem stopOne(EngineState& state, const Principal& who, Vm& vm, bool force, const Now& now) {
@@ -158,7 +159,7 @@ StopItem stopOne(EngineState& state, const Principal& who, Vm& vm, bool force, c
     attempt.record.stop_requester = who.name;
     state.touchAttempt(attempt.record.ref.attempt);
   }
-  sendWishes(state, attempt, now);
+  sendWishes(state, attempt);
   item.state = "stopping";
   return item;
 }
@@ -171,6 +172,29 @@ void sendCommand(EngineState& state, Host& host, Attempt& attempt, proto::Comman
   command->set_kind(kind);
   attempt.asked_at = now.mono;
   state.send(host.session->number, std::move(frame));
+}
+
+/// Queues the command that the attempt's wish calls for now, if its host is connected.
+void emitWish(EngineState& state, Attempt& attempt, const Now& now) {
+  Host* host = state.findHost(attempt.record.host);
+  if (host == nullptr || !host->session || attempt.record.state == AttemptState::Placed ||
+      isFinal(attempt.record.state)) {
+    return;
+  }
+  if (attempt.record.cancel_wished) {
+    sendCommand(state, *host, attempt, proto::Command::CANCEL, now);
+    return;
+  }
+  switch (attempt.record.stop_wished) {
+    case AttemptRecord::StopWish::None:
+      return;
+    case AttemptRecord::StopWish::Shutdown:
+      sendCommand(state, *host, attempt, proto::Command::SHUTDOWN, now);
+      return;
+    case AttemptRecord::StopWish::ForceOff:
+      sendCommand(state, *host, attempt, proto::Command::FORCE_OFF, now);
+      return;
+  }
 }
 
 }  // namespace
@@ -298,25 +322,13 @@ Result<std::vector<StopItem>> stopVms(EngineState& state, const Principal& who, 
   return items;
 }
 
-void sendWishes(EngineState& state, Attempt& attempt, const Now& now) {
-  Host* host = state.findHost(attempt.record.host);
-  if (host == nullptr || !host->session || attempt.record.state == AttemptState::Placed ||
-      isFinal(attempt.record.state)) {
-    return;
-  }
-  if (attempt.record.cancel_wished) {
-    sendCommand(state, *host, attempt, proto::Command::CANCEL, now);
-    return;
-  }
-  switch (attempt.record.stop_wished) {
-    case AttemptRecord::StopWish::None:
-      return;
-    case AttemptRecord::StopWish::Shutdown:
-      sendCommand(state, *host, attempt, proto::Command::SHUTDOWN, now);
-      return;
-    case AttemptRecord::StopWish::ForceOff:
-      sendCommand(state, *host, attempt, proto::Command::FORCE_OFF, now);
-      return;
+void sendWishes(EngineState& state, const Attempt& attempt) {
+  state.wishes_due.insert(attempt.record.ref.attempt);
+}
+
+void emitWishes(EngineState& state, const Now& now) {
+  for (const AttemptId& id : std::exchange(state.wishes_due, {})) {
+    if (Attempt* attempt = state.findAttempt(id)) emitWish(state, *attempt, now);
   }
 }
 

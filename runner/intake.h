@@ -22,7 +22,11 @@ Result<void> cancelRequest(EngineState& state, RequestId id, const Now& now);
 Result<std::vector<StopItem>> stopVms(EngineState& state, const Principal& who, const StopVms& what,
                                       const Now& now);
 
-/// Sends the attempt's durable wishes (cancel, stop) to its host, if it is connected.
-void sendWishes(EngineState& state, Attempt& attempt, const Now& now);
+/// Has the attempt's wishes (cancel, stop) told to its host with this turn.
+void sendWishes(EngineState& state, const Attempt& attempt);
+
+/// Queues the commands for the wishes that stand at the end of a turn: one that was overtaken
+/// within the turn never became durable, so it must not leave either (S13).
+void emitWishes(EngineState& state, const Now& now);
 
 }  // namespace vms::runner

@@ -188,7 +188,7 @@ void noteRefusal(EngineState& state, Host& host, const AttemptRef& ref,
                  const std::string& error_class) {
   const auto known = parseErrorClass(error_class);
   if (known != ErrorClass::AlreadyRunning && known != ErrorClass::Foreign) return;
-  host.strangers.insert(ref.vm);
+  host.refused.insert(ref.vm);
   markForeign(state, host);
 }
 
@@ -267,7 +267,7 @@ void onStarted(EngineState& state, Attempt& attempt, const proto::Outcome& outco
   if (!hasStarted(attempt.record)) attemptRuns(state, attempt, now);
   cancelCameTooLate(state, attempt);
   attempt.wish_heard = false;
-  sendWishes(state, attempt, now);
+  sendWishes(state, attempt);
 }
 
 void onOutcome(EngineState& state, Host& host, const proto::Outcome& outcome, const Now& now) {
@@ -368,7 +368,7 @@ void onAnswer(EngineState& state, Host& host, const proto::CommandAnswer& answer
       break;
     case proto::CommandAnswer::TOO_LATE:
       cancelCameTooLate(state, *attempt);
-      sendWishes(state, *attempt, now);
+      sendWishes(state, *attempt);
       break;
     case proto::CommandAnswer::ABSENT:
       onAbsent(state, host, *attempt, now);
@@ -388,7 +388,7 @@ void ask(EngineState& state, Host& host, Attempt& attempt, const Now& now) {
   AttemptRecord& record = attempt.record;
   if (record.cancel_wished ||
       (hasStarted(record) && record.stop_wished != AttemptRecord::StopWish::None)) {
-    sendWishes(state, attempt, now);
+    sendWishes(state, attempt);
     return;
   }
   attempt.asked_at = now.mono;
@@ -465,6 +465,7 @@ Result<SessionNumber> openSession(EngineState& state, const HostId& id, const pr
   host.speaks_for_hypervisor = false;
   host.lost = false;
   host.strangers.clear();
+  host.refused.clear();
   state.sessions.emplace(host.session->number, id);
   for (const AttemptId& attempt : host.open) {
     state.attempt(attempt).asked_at.reset();
