@@ -128,9 +128,11 @@ void markForeign(EngineState& state, Host& host) {
     const auto at = state.foreign.find(vm);
     if (at == state.foreign.end()) continue;
     at->second.erase(host.record.id);
+    state.noteVm(vm);
     if (at->second.empty()) state.foreign.erase(at);
   }
   for (const VmId& vm : found) {
+    state.noteVm(vm);
     if (state.foreign[vm].insert(host.record.id).second && state.vms.contains(vm)) {
       log::warn("host {}: VM {} exists there outside our control", host.record.id, vm.str());
     }

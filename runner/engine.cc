@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "runner/dispatcher.h"
+#include "runner/event_capture.h"
 #include "runner/intake.h"
 #include "runner/reconciler.h"
 #include "runner/run_book.h"
@@ -122,6 +123,7 @@ Engine::Turn Engine::takeTurn(const Now& now) {
   Turn turn;
   turn.changes = state_.takeChanges(now);
   turn.effects = state_.takeEffects();
+  turn.effects.events = captureEvents(state_, now);
   turn.higher_marks = std::exchange(state_.higher_marks, std::nullopt);
   boundMemory(state_);
   return turn;
@@ -139,7 +141,7 @@ Effects Engine::heartbeats() {
 }
 
 TimePoint Engine::nextTurn(const Now& now) const {
-  return std::min(nextDispatch(state_, now), state_.heartbeat_due);
+  return std::min({nextDispatch(state_, now), nextCapture(state_, now), state_.heartbeat_due});
 }
 
 void Engine::committed(CommitNumber number) { state_.marks.commit = number; }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "batcher/placement.h"
+#include "runner/event_capture.h"
 #include "runner/intake.h"
 #include "runner/views.h"
 #include "runner/vm_registry.h"
@@ -15,6 +16,9 @@ namespace {
 constexpr Duration kWatchInterval = milliseconds(100);
 constexpr std::size_t kMaxPage = 1'000;
 constexpr std::size_t kMaxWatches = 10'000;
+constexpr std::size_t kMaxEventClients = 128;
+/// The feed is kept for clients that come back.
+constexpr Duration kKeepFeed = seconds(60);
 
 Error noSuchVm(const std::string& name) {
   return {ErrorClass::NotFound,
@@ -110,6 +114,28 @@ class EngineService::RequestWatchImpl final : public RequestWatch {
   std::shared_ptr<Watch> watch_;
   std::optional<TimePoint> sent_;
   bool finished_ = false;
+};
+
+/// Shared by a watcher of everything and the service, as Watch.
+struct EngineService::EventClient {
+  EventCursor cursor;
+  std::function<void()> on_change;
+  bool over = false;
+};
+
+class EngineService::EventWatchImpl final : public EventWatch {
+ public:
+  EventWatchImpl(EventFeed& feed, std::shared_ptr<EventClient> client)
+      : feed_(feed), client_(std::move(client)) {}
+
+  Result<std::shared_ptr<const EventPiece>> poll() override {
+    if (client_->over) return Error{ErrorClass::Unavailable, "the engine is stopping"};
+    return feed_.next(client_->cursor);
+  }
+
+ private:
+  EventFeed& feed_;
+  std::shared_ptr<EventClient> client_;
 };
 
 EngineService::EngineService(asio::any_io_executor executor, Clock& clock, Engine& engine,
@@ -275,6 +301,31 @@ asio::awaitable<Result<std::unique_ptr<RequestWatch>>> EngineService::watchReque
   co_return std::move(result);
 }
 
+Result<std::unique_ptr<EventWatch>> EngineService::watchEvents(EventKinds kinds,
+                                                               std::optional<EventId> last,
+                                                               std::function<void()> on_change) {
+  std::erase_if(event_clients_, [](const auto& client) { return client.expired(); });
+  if (stopping_ || event_clients_.size() >= kMaxEventClients) {
+    return Error{ErrorClass::Unavailable,
+                 std::to_string(event_clients_.size()) +
+                     " clients watch all events, which is the most that this engine serves; close "
+                     "one, or try again later"};
+  }
+  EngineState& state = engine_.state();
+  if (!state.unseen) {
+    feed_.restart(state.marks.term.value);
+    startCapture(state);
+    turns_.kick();
+  }
+  watched_at_ = clock_.now();
+  auto client = std::make_shared<EventClient>();
+  client->cursor = feed_.open(kinds, last);
+  client->on_change = std::move(on_change);
+  event_clients_.push_back(client);
+  std::unique_ptr<EventWatch> watch = std::make_unique<EventWatchImpl>(feed_, std::move(client));
+  return watch;
+}
+
 asio::awaitable<Result<std::vector<StopItem>>> EngineService::stopVms(Principal who, StopVms what) {
   Result<std::vector<StopItem>> items = runner::stopVms(engine_.state(), who, what, now());
   if (!items) co_return items.error();
@@ -368,7 +419,7 @@ std::vector<TokenRecord> EngineService::listTokens() const {
   return tokens;
 }
 
-void EngineService::release(const Effects& effects) {
+void EngineService::release(Effects& effects) {
   for (const RequestId& id : effects.touched) {
     const auto [first, last] = watches_.equal_range(id);
     for (auto at = first; at != last; ++at) {
@@ -378,6 +429,31 @@ void EngineService::release(const Effects& effects) {
       }
     }
   }
+  if (engine_.state().unseen) releaseEvents(effects);
+}
+
+void EngineService::releaseEvents(Effects& effects) {
+  EngineState& state = engine_.state();
+  std::erase_if(event_clients_, [](const auto& client) { return client.expired(); });
+  const TimePoint now = clock_.now();
+  if (!event_clients_.empty()) watched_at_ = now;
+  if (now - watched_at_ > kKeepFeed) {
+    feed_.restart(0);
+    state.unseen.reset();
+    return;
+  }
+  const std::uint64_t term = state.marks.term.value;
+  if (feed_.generation() != term) {
+    // What was told under the old term has ids that mean nothing now.
+    feed_.restart(term);
+    startCapture(state);
+    return;
+  }
+  if (!effects.events) return;
+  feed_.apply(std::move(*effects.events), state.marks.commit.value);
+  for (const auto& weak : event_clients_) {
+    if (const auto client = weak.lock()) client->on_change();
+  }
 }
 
 void EngineService::stop() {
@@ -386,6 +462,12 @@ void EngineService::stop() {
     if (const auto watch = weak.lock()) {
       watch->over = true;
       watch->wake.notify();
+    }
+  }
+  for (const auto& weak : event_clients_) {
+    if (const auto client = weak.lock()) {
+      client->over = true;
+      client->on_change();
     }
   }
 }

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
 
 #include "runner/engine.h"
+#include "runner/event_feed.h"
 #include "runner/service.h"
 #include "runner/store.h"
 #include "runner/turn_loop.h"
@@ -32,6 +34,8 @@ class EngineService final : public Service {
   asio::awaitable<Result<RequestPage>> listRequests(std::size_t limit, std::string cursor) override;
   asio::awaitable<Result<RequestView>> cancelRequest(Principal who, RequestId id) override;
   asio::awaitable<Result<std::unique_ptr<RequestWatch>>> watchRequest(RequestId id) override;
+  Result<std::unique_ptr<EventWatch>> watchEvents(EventKinds kinds, std::optional<EventId> last,
+                                                  std::function<void()> on_change) override;
   asio::awaitable<Result<std::vector<StopItem>>> stopVms(Principal who, StopVms what) override;
   asio::awaitable<Result<std::vector<HostView>>> listHosts() override;
   asio::awaitable<Result<HostView>> showHost(HostId host) override;
@@ -45,18 +49,21 @@ class EngineService final : public Service {
   asio::awaitable<Result<void>> putToken(Principal who, TokenRecord token) override;
   std::vector<TokenRecord> listTokens() const override;
 
-  /// Wakes the watchers of requests that changed.
-  void release(const Effects& effects);
+  /// Tells watchers what changed.
+  void release(Effects& effects);
   /// Ends all watches.
   void stop();
 
  private:
   struct Watch;
   class RequestWatchImpl;
+  struct EventClient;
+  class EventWatchImpl;
 
   /// Refuses what would add work while the disk is full.
   Result<void> hasRoom() const;
   Now now() const { return turns_.now(); }
+  void releaseEvents(Effects& effects);
 
   asio::any_io_executor executor_;
   Clock& clock_;
@@ -64,6 +71,9 @@ class EngineService final : public Service {
   Store& store_;
   TurnLoop& turns_;
   std::multimap<RequestId, std::weak_ptr<Watch>> watches_;
+  EventFeed feed_;
+  std::vector<std::weak_ptr<EventClient>> event_clients_;
+  TimePoint watched_at_;  ///< When somebody watched everything, last.
   bool stopping_ = false;
 };
 

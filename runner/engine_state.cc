@@ -80,7 +80,20 @@ bool EngineState::hasChanges() const {
            dirty_tokens_.empty());
 }
 
+void EngineState::noteChanges() {
+  unseen->vms.insert(dirty_vms_.begin(), dirty_vms_.end());
+  for (const RunId& id : dirty_runs_) {
+    if (const auto found = runs.find(id); found != runs.end()) noteVm(found->second.record.vm);
+  }
+  for (const AttemptId& id : dirty_attempts_) {
+    if (const Attempt* found = findAttempt(id)) noteVm(found->record.ref.vm);
+  }
+  unseen->requests.insert(dirty_requests_.begin(), dirty_requests_.end());
+  unseen->requests.insert(effects.touched.begin(), effects.touched.end());
+}
+
 std::vector<Change> EngineState::takeChanges(const Now& now) {
+  if (unseen) noteChanges();
   std::vector<Change> changes;
   changes.reserve(dirty_vms_.size() + dirty_runs_.size() + dirty_requests_.size() +
                   dirty_items_.size() + dirty_attempts_.size() + dirty_hosts_.size());

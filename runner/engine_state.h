@@ -14,6 +14,7 @@
 #include "batcher/inventory.h"
 #include "batcher/ready_queue.h"
 #include "runner/engine_options.h"
+#include "runner/event_feed.h"
 #include "runner/records.h"
 #include "runner/store.h"
 #include "schema/base/rng.h"
@@ -99,6 +100,18 @@ struct Host {
   std::deque<TimePoint> recent_failures;        ///< Of the last ten minutes, bounded.
 };
 
+/// What those who watch everything have not been told yet; there only while somebody watches.
+struct Unseen {
+  std::set<VmId> vms;
+  std::set<RequestId> requests;
+  std::map<HostId, HostEvent> hosts;  ///< As told last.
+  RequestId next_request;             ///< Where the next look at `requests` begins.
+  TimePoint due;                      ///< Of the next look; changes gather until then.
+  std::optional<VmId> vms_told;       ///< The first time: VMs up to this one have been told.
+  std::optional<RequestId> requests_told;
+  bool all_vms = false, all_requests = false;
+};
+
 /// What a turn lets out once it is durable.
 struct Effects {
   struct Outgoing {
@@ -108,6 +121,7 @@ struct Effects {
   std::vector<Outgoing> frames;
   std::vector<SessionNumber> close;  ///< Sessions that are over for us.
   std::set<RequestId> touched;       ///< Whose watchers have something to see.
+  std::optional<EventBatch> events;  ///< For those who watch everything.
 };
 
 /// Everything the engine knows. One owner, one thread; plain data and the bookkeeping that must
@@ -137,6 +151,11 @@ class EngineState {
   void touchAttempt(AttemptId id) { dirty_attempts_.insert(id); }
   void touchHost(const HostId& id) { dirty_hosts_.insert(id); }
   void touchToken(const std::string& id) { dirty_tokens_.insert(id); }
+
+  /// What clients see of the VM has changed, though none of its rows.
+  void noteVm(VmId id) {
+    if (unseen) unseen->vms.insert(id);
+  }
 
   /// The only ways to change a state: checked against the tables.
   void setState(Run& run, RunState state);
@@ -189,8 +208,11 @@ class EngineState {
   SessionNumber last_session = 0;
   std::deque<RequestId> finished_requests;  ///< Oldest first; bounds what stays in memory.
   Effects effects;
+  std::optional<Unseen> unseen;
 
  private:
+  void noteChanges();
+
   std::set<VmId> dirty_vms_;
   std::set<RunId> dirty_runs_;
   std::set<RequestId> dirty_requests_;

@@ -2,12 +2,14 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "runner/events.h"
 #include "runner/records.h"
 #include "runner/store.h"
 
@@ -74,20 +76,6 @@ struct StartRequest {
   std::string body_hash;        ///< Of what the key must go with.
 };
 
-/// Counts partition `total` by the run's state or its open attempt's.
-struct RequestView {
-  RequestRecord request;
-  std::string state;  ///< active, succeeded, failed, cancelled (cancelled: nothing failed)
-  std::uint32_t queued = 0, placed = 0, sent = 0, staged = 0, building = 0, running = 0, ready = 0,
-                failed = 0, held = 0, unknown = 0, cancelled = 0;
-  std::uint32_t batches = 0;  ///< Bulk create messages that carried its runs.
-  std::optional<Duration> eta;
-  struct Failure {
-    std::string vm_name, host, error_class, error;
-  };
-  std::vector<Failure> failures;  ///< First 100, failed and held, by position.
-};
-
 struct RequestPage {
   std::vector<RequestView> requests;  ///< Newest first.
   std::string next_cursor;
@@ -131,23 +119,6 @@ struct StagingItem {
   WallTime since;
 };
 
-/// One change that a client can watch. `generation` changes with every engine start; within one,
-/// `commit` never goes back (S26).
-struct RequestEvent {
-  std::uint64_t generation = 0;
-  CommitNumber commit;
-  RequestView view;
-};
-
-/// Progress of one request: a snapshot first, then the newest state after each change; a reader
-/// that lags skips intermediate states and never holds anything up.
-class RequestWatch {
- public:
-  virtual ~RequestWatch() = default;
-  /// The next change; NotFound when the request is forgotten. After a finished view, Unavailable.
-  virtual asio::awaitable<Result<RequestEvent>> next() = 0;
-};
-
 /// All on the engine's executor. Answers are released only once the state that they reveal is
 /// durable (S13). Errors: Invalid, NotFound, Busy, KeyReused, RateLimited, StoreFull, TooLarge.
 class Service {
@@ -173,6 +144,11 @@ class Service {
                                                             std::string cursor) = 0;
   virtual asio::awaitable<Result<RequestView>> cancelRequest(Principal who, RequestId id) = 0;
   virtual asio::awaitable<Result<std::unique_ptr<RequestWatch>>> watchRequest(RequestId id) = 0;
+  /// All VMs, requests and hosts; goes on after `last` if it can. `on_change` is called, on the
+  /// engine's executor, when `poll` may have something. Unavailable: too many watch already.
+  virtual Result<std::unique_ptr<EventWatch>> watchEvents(EventKinds kinds,
+                                                          std::optional<EventId> last,
+                                                          std::function<void()> on_change) = 0;
 
   virtual asio::awaitable<Result<std::vector<StopItem>>> stopVms(Principal who, StopVms what) = 0;
 

@@ -1,6 +1,7 @@
 #include "runner/views.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "runner/dispatcher.h"
 
@@ -98,26 +99,38 @@ std::optional<Duration> etaOf(const RequestView& view, const Now& now) {
 
 }  // namespace
 
-VmView viewOf(const EngineState& state, const Vm& vm) {
-  VmView view;
-  view.vm = vm.record;
-  view.state = "stopped";
+VmEvent eventOf(const EngineState& state, const Vm& vm) {
+  VmEvent event;
+  event.vm = vm.record.spec.id;
+  event.vm_name = vm.record.spec.name;
+  event.state = vm.record.defined ? "stopped" : "undefined";
   if (const Attempt* attempt = attemptOf(state, vm.attempt)) {
-    view.attempt = attempt->record;
-    view.state = nameOf(attempt->record.state);
-    if (attempt->record.state == AttemptState::Unknown) {
-      view.state_reason = "host " + attempt->record.host + " does not answer";
+    const AttemptRecord& record = attempt->record;
+    event.host = record.host;
+    event.state = nameOf(record.state);
+    if (record.state == AttemptState::Unknown) {
+      event.state_reason = "host " + record.host + " does not answer";
     }
-    if (!attempt->record.error.empty()) view.state_reason = attempt->record.error;
-    return view;
+    if (!record.error.empty()) event.state_reason = record.error;
+    return event;
   }
   if (vm.run) {
     const RunRecord& run = state.runs.find(*vm.run)->second.record;
-    view.state = nameOf(run.state);
-    view.state_reason = run.held_reason;
+    event.state = nameOf(run.state);
+    event.state_reason = run.held_reason;
   } else if (const HostId* elsewhere = state.foreignHostOf(vm.record.spec.id)) {
-    view.state_reason = "runs on host " + *elsewhere + " outside our control";
+    event.state_reason = "runs on host " + *elsewhere + " outside our control";
   }
+  return event;
+}
+
+VmView viewOf(const EngineState& state, const Vm& vm) {
+  VmEvent event = eventOf(state, vm);
+  VmView view;
+  view.vm = vm.record;
+  view.state = std::move(event.state);
+  view.state_reason = std::move(event.state_reason);
+  if (const Attempt* attempt = attemptOf(state, vm.attempt)) view.attempt = attempt->record;
   return view;
 }
 
@@ -137,23 +150,32 @@ RequestView viewOf(const EngineState& state, const Request& request, const Now& 
   return view;
 }
 
+HostEvent eventOf(const EngineState& state, const Host& host) {
+  HostEvent event;
+  event.host = host.record.id;
+  event.state_reason = whyNotSchedulable(state, host);
+  if (!host.record.alarm.empty()) {
+    event.state = "quarantined";
+  } else if (!host.session) {
+    event.state = "disconnected";
+  } else if (!host.record.confirmed) {
+    event.state = "unconfirmed";
+  } else if (host.record.draining) {
+    event.state = "draining";
+  } else if (event.state_reason.empty()) {
+    event.state = "ready";
+  } else {
+    event.state = event.state_reason == "recovering" ? "recovering" : "not_ready";
+  }
+  return event;
+}
+
 HostView viewOf(const EngineState& state, const Host& host, const Now& now) {
+  HostEvent event = eventOf(state, host);
   HostView view;
   view.host = host.record;
-  view.state_reason = whyNotSchedulable(state, host);
-  if (!host.record.alarm.empty()) {
-    view.state = "quarantined";
-  } else if (!host.session) {
-    view.state = "disconnected";
-  } else if (!host.record.confirmed) {
-    view.state = "unconfirmed";
-  } else if (host.record.draining) {
-    view.state = "draining";
-  } else if (view.state_reason.empty()) {
-    view.state = "ready";
-  } else {
-    view.state = view.state_reason == "recovering" ? "recovering" : "not_ready";
-  }
+  view.state = std::move(event.state);
+  view.state_reason = std::move(event.state_reason);
   if (const auto* load = state.inventory.find(host.record.id)) {
     view.memory_free = load->memoryFree();
     view.reserved_memory = load->memory_reserved;

@@ -9,6 +9,8 @@ namespace vms::runner {
 VmView viewOf(const EngineState& state, const Vm& vm);
 RequestView viewOf(const EngineState& state, const Request& request, const Now& now);
 HostView viewOf(const EngineState& state, const Host& host, const Now& now);
+VmEvent eventOf(const EngineState& state, const Vm& vm);
+HostEvent eventOf(const EngineState& state, const Host& host);
 std::vector<StagingItem> stagingOf(const EngineState& state, const Host& host);
 
 }  // namespace vms::runner

@@ -10,9 +10,13 @@ namespace vms::runner::api {
 struct Api::Impl {
   Impl(Service& service, const Clock& clock, asio::any_io_executor engine, asio::any_io_executor io,
        ApiOptions options)
-      : context{service,           clock,
-                std::move(engine), authenticator,
-                options.keepalive, std::move(options.metrics)},
+      : context{service,
+                clock,
+                std::move(engine),
+                authenticator,
+                options.keepalive,
+                std::move(options.metrics),
+                options.token_check},
         server(std::move(io), std::move(options.http), dispatchHandlers(&context)) {}
 
   Authenticator authenticator;

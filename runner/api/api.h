@@ -20,6 +20,8 @@ struct ApiOptions {
   Duration keepalive = seconds(15);
   /// The text of GET /metrics; empty: not served. Called on the I/O executor, from any thread.
   std::function<std::string()> metrics;
+  /// How long a stream may go on, at most, after its token was revoked or has expired.
+  Duration token_check = seconds(5);
 };
 
 /// The HTTP API of the engine (schema/openapi.yaml): the routes, and the server that carries them.

@@ -31,6 +31,8 @@ struct ApiContext {
   Authenticator& authenticator;
   Duration keepalive;
   std::function<std::string()> metrics;
+  /// Between two looks at the token of a stream.
+  Duration token_check = seconds(5);
 };
 
 /// Calls `make(service)`, which returns an awaitable of a Result, on the engine's executor and

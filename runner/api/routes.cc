@@ -25,6 +25,8 @@ constexpr std::array kRoutes = {
     Route{"GET", "/v1/requests/{id}", Role::Viewer, "", showRequest},
     Route{"GET", "/v1/requests/{id}/events", Role::Viewer, "", watchRequest},
 
+    Route{"GET", "/v1/events", Role::Viewer, "kinds", watchEvents},
+
     Route{"GET", "/v1/hosts", Role::Viewer, "", listHosts},
     Route{"POST", "/v1/hosts/{host}:drain", Role::Operator, "", drainHost},
     Route{"POST", "/v1/hosts/{host}:activate", Role::Operator, "", activateHost},

@@ -19,6 +19,8 @@ asio::awaitable<Result<HttpReply>> showRequest(const ApiContext* context, Call c
 asio::awaitable<Result<HttpReply>> cancelRequest(const ApiContext* context, Call call);
 asio::awaitable<Result<HttpReply>> watchRequest(const ApiContext* context, Call call);
 
+asio::awaitable<Result<HttpReply>> watchEvents(const ApiContext* context, Call call);
+
 asio::awaitable<Result<HttpReply>> listHosts(const ApiContext* context, Call call);
 asio::awaitable<Result<HttpReply>> showHost(const ApiContext* context, Call call);
 asio::awaitable<Result<HttpReply>> showStaging(const ApiContext* context, Call call);

@@ -1,12 +1,11 @@
 #include <boost/asio/post.hpp>
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/json/serialize.hpp>
 #include <mutex>
 #include <optional>
 #include <utility>
 
+#include "runner/api/event_stream.h"
 #include "runner/api/routes.h"
 #include "runner/api/views.h"
 #include "schema/base/task_group.h"
@@ -15,31 +14,28 @@
 namespace vms::runner::api {
 namespace {
 
-using boost::system::error_code;
 using NextEvent = Result<RequestEvent>;
 
 /// Holds the newest event that the client has not got yet, so a slow client skips states and the
 /// engine never waits for it. `put` from the engine's executor, the rest on the connection's.
-class Mailbox : public std::enable_shared_from_this<Mailbox> {
+class Mailbox {
  public:
-  explicit Mailbox(asio::any_io_executor executor) : executor_(executor), wake_(executor) {}
+  explicit Mailbox(const asio::any_io_executor& executor)
+      : bell_(std::make_shared<Bell>(executor)) {}
 
   void put(NextEvent event) {
-    const std::lock_guard lock(mutex_);
-    const bool sleeping = !newest_;
-    newest_.emplace(std::move(event));
-    if (sleeping) {
-      asio::post(executor_, [self = shared_from_this()]() { self->wake_.cancel(); });
+    {
+      const std::lock_guard lock(mutex_);
+      newest_.emplace(std::move(event));
     }
+    bell_->ring();
   }
 
-  /// The newest event, or nothing when `keepalive` passed without one.
-  asio::awaitable<std::optional<NextEvent>> take(Duration keepalive) {
+  /// The newest event, or nothing when `patience` passed without one.
+  asio::awaitable<std::optional<NextEvent>> take(Duration patience) {
     std::optional<NextEvent> event = poll();
     if (event) co_return event;
-    error_code woken;
-    wake_.expires_after(keepalive);
-    co_await wake_.async_wait(asio::redirect_error(asio::use_awaitable, woken));
+    co_await bell_->wait(patience);
     co_return poll();
   }
 
@@ -49,8 +45,7 @@ class Mailbox : public std::enable_shared_from_this<Mailbox> {
     return std::exchange(newest_, std::nullopt);
   }
 
-  asio::any_io_executor executor_;
-  asio::steady_timer wake_;
+  const std::shared_ptr<Bell> bell_;
   std::mutex mutex_;
   std::optional<NextEvent> newest_;
 };
@@ -120,12 +115,11 @@ class Differ {
   json::object last_;
 };
 
-asio::awaitable<Result<void>> writeEvents(ResponseStream* stream, std::shared_ptr<Mailbox> mailbox,
-                                          Duration keepalive) {
+asio::awaitable<Result<void>> writeEvents(EventStream* events, std::shared_ptr<Mailbox> mailbox) {
   Differ differ;
   for (;;) {
-    const std::optional<NextEvent> event = co_await mailbox->take(keepalive);
-    std::string text = ": keepalive\n\n";
+    const std::optional<NextEvent> event = co_await mailbox->take(events->patience());
+    std::string text;
     bool last = false;
     if (event && *event) {
       text = differ.next(**event);
@@ -135,13 +129,20 @@ asio::awaitable<Result<void>> writeEvents(ResponseStream* stream, std::shared_pt
       text = "event: gone\ndata: {}\n\n";
       last = true;
     }
-    const Result<void> written = co_await stream->write(std::move(text));
-    if (!written || last) co_return written;
+    if (!text.empty()) {
+      const Result<void> written = co_await events->write(std::move(text));
+      if (!written || last) co_return written;
+    }
+    const Result<bool> goes_on = co_await events->tend();
+    if (!goes_on) co_return goes_on.error();
+    if (!*goes_on) co_return Result<void>();
   }
 }
 
 asio::awaitable<Result<void>> produce(const ApiContext* context,
-                                      std::shared_ptr<RequestWatch> watch, ResponseStream* stream) {
+                                      std::shared_ptr<RequestWatch> watch,
+                                      std::string authorization, ResponseStream* out) {
+  EventStream events(context, out, std::move(authorization));
   auto mailbox = std::make_shared<Mailbox>(co_await asio::this_coro::executor);
   auto pump = std::make_shared<Pump>(context->engine, std::move(watch), mailbox);
   auto start = [pump](Service&) -> asio::awaitable<Result<void>> {
@@ -152,7 +153,7 @@ asio::awaitable<Result<void>> produce(const ApiContext* context,
   std::exception_ptr stopped;
   Result<void> done;
   try {
-    done = co_await writeEvents(stream, std::move(mailbox), context->keepalive);
+    done = co_await writeEvents(&events, std::move(mailbox));
   } catch (...) {
     stopped = std::current_exception();
   }
@@ -178,10 +179,10 @@ asio::awaitable<Result<HttpReply>> watchRequest(const ApiContext* context, Call 
         asio::post(engine, [owned = std::unique_ptr<RequestWatch>(raw)]() {});
       });
   HttpStream stream;
-  stream.headers.emplace_back("Content-Type", "text/event-stream");
-  stream.headers.emplace_back("Cache-Control", "no-store");
-  stream.produce = [context, shared](ResponseStream& out) {
-    return produce(context, shared, &out);
+  stream.headers = eventStreamHeaders();
+  stream.produce = [context, shared,
+                    authorization = call.request.headers["authorization"]](ResponseStream& out) {
+    return produce(context, shared, authorization, &out);
   };
   co_return HttpReply(std::move(stream));
 }

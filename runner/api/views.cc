@@ -56,6 +56,28 @@ std::string csvField(const json::value& value) {
   return quoted;
 }
 
+/// A request without what never changes and without its failures.
+json::object countsJson(const RequestView& view) {
+  json::object out;
+  out["request_id"] = view.request.id.str();
+  out["state"] = view.state;
+  out["total"] = view.request.total;
+  out["queued"] = view.queued;
+  out["placed"] = view.placed;
+  out["sent"] = view.sent;
+  out["staged"] = view.staged;
+  out["building"] = view.building;
+  out["running"] = view.running;
+  out["ready"] = view.ready;
+  out["failed"] = view.failed;
+  out["held"] = view.held;
+  out["unknown"] = view.unknown;
+  out["cancelled"] = view.cancelled;
+  out["batches"] = view.batches;
+  out["eta_ms"] = view.eta ? json::value(toMs(*view.eta)) : json::value();
+  return out;
+}
+
 }  // namespace
 
 json::object attemptJson(const AttemptRecord& attempt) {
@@ -91,23 +113,7 @@ json::object attemptJson(const AttemptRecord& attempt) {
 }
 
 json::object requestJson(const RequestView& view) {
-  json::object out;
-  out["request_id"] = view.request.id.str();
-  out["state"] = view.state;
-  out["total"] = view.request.total;
-  out["queued"] = view.queued;
-  out["placed"] = view.placed;
-  out["sent"] = view.sent;
-  out["staged"] = view.staged;
-  out["building"] = view.building;
-  out["running"] = view.running;
-  out["ready"] = view.ready;
-  out["failed"] = view.failed;
-  out["held"] = view.held;
-  out["unknown"] = view.unknown;
-  out["cancelled"] = view.cancelled;
-  out["batches"] = view.batches;
-  out["eta_ms"] = view.eta ? json::value(toMs(*view.eta)) : json::value();
+  json::object out = countsJson(view);
   out["created_at"] = formatRfc3339(view.request.created_at);
   out["finished_at"] = timeOrNull(view.request.finished_at);
   out["priority"] = view.request.priority;
@@ -230,6 +236,30 @@ json::object statsJson(const HistoryStats& stats) {
     phases.emplace_back(std::move(item));
   }
   out["phases"] = std::move(phases);
+  return out;
+}
+
+json::object eventJson(const VmEvent& event) {
+  json::object out;
+  out["vm_id"] = event.vm.str();
+  out["vm_name"] = event.vm_name;
+  out["state"] = event.state;
+  out["state_reason"] = textOrNull(event.state_reason);
+  out["host"] = textOrNull(event.host);
+  return out;
+}
+
+json::object eventJson(const HostEvent& event) {
+  json::object out;
+  out["host"] = event.host;
+  out["state"] = event.state;
+  out["state_reason"] = textOrNull(event.state_reason);
+  return out;
+}
+
+json::object eventJson(const RequestView& view) {
+  json::object out = countsJson(view);
+  out["finished_at"] = timeOrNull(view.request.finished_at);
   return out;
 }
 

@@ -19,6 +19,10 @@ json::object stagingJson(const StagingItem& item);
 json::object stopJson(const StopItem& item);
 json::object dryRunJson(const DryRunItem& item);
 json::object statsJson(const HistoryStats& stats);
+/// Rows of GET /v1/events.
+json::object eventJson(const VmEvent& event);
+json::object eventJson(const HostEvent& event);
+json::object eventJson(const RequestView& view);
 json::object tokenJson(const TokenRecord& token);
 
 /// The first line of a CSV of attempts, and the line of one; both with their line end.

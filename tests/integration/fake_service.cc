@@ -66,7 +66,29 @@ class FakeService::Watch final : public RequestWatch {
   bool finished_ = false;
 };
 
-FakeService::FakeService(asio::any_io_executor executor) : executor_(std::move(executor)) {}
+class FakeService::EventWatchImpl final : public EventWatch {
+ public:
+  EventWatchImpl(FakeService& service, EventCursor cursor) : service_(service), cursor_(cursor) {
+    ++*service_.watching;
+  }
+  ~EventWatchImpl() override {
+    --*service_.watching;
+    service_.event_clients_.erase(this);
+  }
+
+  Result<std::shared_ptr<const EventPiece>> poll() override {
+    if (service_.fail) return *service_.fail;
+    return service_.feed_.next(cursor_);
+  }
+
+ private:
+  FakeService& service_;
+  EventCursor cursor_;
+};
+
+FakeService::FakeService(asio::any_io_executor executor) : executor_(std::move(executor)) {
+  feed_.restart(generation);
+}
 FakeService::~FakeService() = default;
 
 void FakeService::addVm(const std::string& name) {
@@ -285,6 +307,21 @@ asio::awaitable<Result<std::unique_ptr<RequestWatch>>> FakeService::watchRequest
   if (found == requests_.end()) co_return unknown("request " + id.str());
   std::unique_ptr<RequestWatch> watch = std::make_unique<Watch>(watching, found->second);
   co_return watch;
+}
+
+Result<std::unique_ptr<EventWatch>> FakeService::watchEvents(EventKinds kinds,
+                                                             std::optional<EventId> last,
+                                                             std::function<void()> on_change) {
+  if (fail) return *fail;
+  auto watch = std::make_unique<EventWatchImpl>(*this, feed_.open(kinds, last));
+  event_clients_.emplace(watch.get(), std::move(on_change));
+  return std::unique_ptr<EventWatch>(std::move(watch));
+}
+
+void FakeService::tell(EventBatch batch) {
+  if (feed_.generation() != generation) feed_.restart(generation);
+  feed_.apply(std::move(batch), ++commit_);
+  for (const auto& [watch, on_change] : event_clients_) on_change();
 }
 
 asio::awaitable<Result<std::vector<StopItem>>> FakeService::stopVms(Principal who, StopVms what) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "runner/event_feed.h"
 #include "runner/service.h"
 
 namespace vms::runner {
@@ -47,6 +48,8 @@ class FakeService final : public Service {
   /// Changes a request and wakes those who watch it.
   void change(RequestId id, const std::function<void(RequestView&)>& how);
   void forget(RequestId id);
+  /// What has become durable, for those who watch everything; commits count by themselves.
+  void tell(EventBatch batch);
 
   asio::awaitable<Result<std::vector<VmView>>> defineVms(Principal who, DefineVms what) override;
   asio::awaitable<Result<VmPage>> listVms(VmSelection which, std::size_t limit,
@@ -61,6 +64,8 @@ class FakeService final : public Service {
   asio::awaitable<Result<RequestPage>> listRequests(std::size_t limit, std::string cursor) override;
   asio::awaitable<Result<RequestView>> cancelRequest(Principal who, RequestId id) override;
   asio::awaitable<Result<std::unique_ptr<RequestWatch>>> watchRequest(RequestId id) override;
+  Result<std::unique_ptr<EventWatch>> watchEvents(EventKinds kinds, std::optional<EventId> last,
+                                                  std::function<void()> on_change) override;
   asio::awaitable<Result<std::vector<StopItem>>> stopVms(Principal who, StopVms what) override;
   asio::awaitable<Result<std::vector<HostView>>> listHosts() override;
   asio::awaitable<Result<HostView>> showHost(HostId host) override;
@@ -77,6 +82,7 @@ class FakeService final : public Service {
  private:
   struct Known;
   class Watch;
+  class EventWatchImpl;
 
   Result<std::vector<std::string>> namesOf(const VmSelection& which) const;
   Result<HostView*> findHost(const HostId& host);
@@ -84,6 +90,8 @@ class FakeService final : public Service {
 
   asio::any_io_executor executor_;
   std::map<RequestId, std::shared_ptr<Known>> requests_;
+  EventFeed feed_;
+  std::map<const EventWatch*, std::function<void()>> event_clients_;
   std::uint64_t commit_ = 0;
   std::uint8_t next_id_ = 1;
 };

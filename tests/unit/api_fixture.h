@@ -66,6 +66,12 @@ class ApiTest : public ::testing::Test {
     return answer;
   }
 
+  /// Streams end after their first sign of life.
+  void cutStreams() {
+    context_.keepalive = milliseconds(1);
+    stream_writes_ = 1;
+  }
+
   Answer sendAs(const std::string& role, const std::string& method, const std::string& target,
                 const std::string& body = {}) {
     return send(method, target, body, {{"authorization", "Bearer " + tokens_.at(role)}});
@@ -87,18 +93,22 @@ class ApiTest : public ::testing::Test {
   ApiContext context_{service_, clock_, io_.get_executor(), authenticator_, seconds(15), nullptr};
   HttpHandlers handlers_ = dispatchHandlers(&context_);
   std::map<std::string, std::string> tokens_;
+  /// After so many the client of a stream goes away.
+  std::size_t stream_writes_ = 1'000'000;
 
  private:
   class Collector final : public ResponseStream {
    public:
-    explicit Collector(std::string* out) : out_(out) {}
+    Collector(std::string* out, std::size_t writes) : out_(out), left_(writes) {}
     asio::awaitable<Result<void>> write(std::string data) override {
+      if (left_-- == 0) co_return Error(ErrorClass::Unavailable, "the client is gone");
       *out_ += data;
       co_return Result<void>();
     }
 
    private:
     std::string* out_;
+    std::size_t left_;
   };
 
   static void keep(Answer& answer, int status, const HttpHeaders& headers) {
@@ -124,7 +134,7 @@ class ApiTest : public ::testing::Test {
     }
     const HttpStream& stream = std::get<HttpStream>(reply);
     keep(*answer, stream.status, stream.headers);
-    Collector collector(&answer->body);
+    Collector collector(&answer->body, stream_writes_);
     const Result<void> produced = co_await stream.produce(collector);
     answer->complete = produced.has_value();
   }
