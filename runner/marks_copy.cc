@@ -63,12 +63,14 @@ Result<void> writeMarksCopy(const std::filesystem::path& path, const MarksCopy& 
   return writeFileAtomically(path, json::serialize(object) + "\n");
 }
 
+bool knowsMore(const MarksCopy& copy, const Marks& stored) {
+  return copy.store_id != stored.store_id || copy.term > stored.term || copy.commit > stored.commit;
+}
+
 Marks marksOfStart(const Marks& stored, const std::optional<MarksCopy>& copy) {
   Marks marks = stored;
   if (copy) {
-    const bool knows_more = copy->store_id != stored.store_id || copy->term > stored.term ||
-                            copy->commit > stored.commit;
-    marks.restored = stored.restored || knows_more;
+    marks.restored = stored.restored || knowsMore(*copy, stored);
     marks.term = std::max(stored.term, copy->term);
     marks.commit = std::max(stored.commit, copy->commit);
   }

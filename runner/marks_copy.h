@@ -26,6 +26,9 @@ std::optional<MarksCopy> readMarksCopy(const std::filesystem::path& path);
 /// Replaces the copy at once or not at all. Blocking.
 Result<void> writeMarksCopy(const std::filesystem::path& path, const MarksCopy& copy);
 
+/// The copy has seen more than `stored`, or another store.
+bool knowsMore(const MarksCopy& copy, const Marks& stored);
+
 /// The marks under which an engine starts on a database with `stored` marks: the term grows, and
 /// the counters resume above what the copy knows. `restored` once the copy knows more, or another
 /// store; it stays until an operator clears it.

@@ -13,6 +13,7 @@
 #include "runner/sqlite_history.h"
 #include "runner/sqlite_load.h"
 #include "runner/sqlite_pruner.h"
+#include "runner/sqlite_tables.h"
 #include "runner/sqlite_writer.h"
 #include "schema/base/blocking_executor.h"
 #include "schema/base/check.h"
@@ -25,7 +26,6 @@
 namespace vms::runner {
 namespace {
 
-constexpr std::uint32_t kApplicationId = 0x564d5345;  // "VMSE"
 constexpr int kWriterCacheKib = 64 * 1024;
 constexpr int kReaderCacheKib = 16 * 1024;
 /// The log is moved into the file when it has this many pages (16 MiB).
@@ -48,8 +48,8 @@ Marks readMarks(SQLite::Database& connection) {
 SqliteSettings settingsOf(const SqliteStoreOptions& options, WallTime now) {
   SqliteSettings settings;
   settings.path = options.path;
-  settings.kind = "engine store";
-  settings.application_id = kApplicationId;
+  settings.kind = kStoreKind;
+  settings.application_id = kStoreApplicationId;
   settings.migrations = engineMigrations();
   settings.cache_kib = kWriterCacheKib;
   settings.commit_delay = options.commit_delay;
@@ -95,6 +95,8 @@ struct SqliteStore::Impl {
   Result<Marks> raiseMarks(Term seen_term, CommitNumber seen_commit);
   Result<std::size_t> prune(WallTime older_than);
 
+  /// What an operator said of the hosts was about another state of this store.
+  void forgetConfirmations() { db->connection().exec("UPDATE hosts SET confirmed = 0"); }
   void afterCommit();
   void lookForRoom() { room = reserve.restore(); }
   void pruneOnce();
@@ -150,8 +152,12 @@ Result<void> SqliteStore::Impl::start() {
         "operator has confirmed the hosts",
         db->path().string(), copy_path.string());
   }
-  next.restored = next.restored || options.restored;
-  if (auto done = durably(next, [] {}); !done) return done;
+  const bool put_back = options.restored || (copy && knowsMore(*copy, stored));
+  next.restored = next.restored || put_back;
+  const auto changes = [&] {
+    if (put_back) forgetConfirmations();
+  };
+  if (auto done = durably(next, changes); !done) return done;
   writeCopy(MarksCopy::of(marks));
   lookForRoom();
 
@@ -201,7 +207,9 @@ Result<void> SqliteStore::Impl::setRestored(bool restored) {
   Marks next = marks;
   ++next.commit.value;
   next.restored = restored;
-  return durably(next, [] {});
+  return durably(next, [&] {
+    if (restored) forgetConfirmations();
+  });
 }
 
 Result<Marks> SqliteStore::Impl::raiseMarks(Term seen_term, CommitNumber seen_commit) {

@@ -12,8 +12,9 @@ namespace vms::runner {
 
 struct SqliteStoreOptions {
   std::filesystem::path path;  ///< Its folder exists and also holds marks.json and reserve.bin.
-  bool restored = false;       ///< An operator says that this database was put back (S8).
-  Duration commit_delay{};     ///< Slept after each commit, as a slower disk would: for benchmarks.
+  bool restored = false;    ///< An operator says that this database was put back (S8): every host
+                            ///< needs to be confirmed again.
+  Duration commit_delay{};  ///< Slept after each commit, as a slower disk would: for benchmarks.
   std::uint64_t reserve_bytes = std::uint64_t{16} << 20U;  ///< 0: no reserve.
   Duration retention = std::chrono::hours(24 * 400);       ///< Older history is pruned.
   std::optional<std::uint32_t> max_pages;  ///< The database is full at this size: for tests.

@@ -1,10 +1,15 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
 /// The tables of the engine's store as text.
 namespace vms::runner {
+
+/// What the file is called in messages, and the number that tells it from other databases.
+inline constexpr std::string_view kStoreKind = "engine store";
+inline constexpr std::uint32_t kStoreApplicationId = 0x564d5345;  // "VMSE"
 
 /// One table whose rows are upserted whole.
 struct TableText {

@@ -84,8 +84,9 @@ class Store {
   /// Any other write error ends the process inside: the restart recovers (S13).
   virtual asio::awaitable<Result<CommitNumber>> commit(std::vector<Change> changes) = 0;
 
-  /// Makes `Marks::restored` durable, in a transaction of its own: true when a host knows more than
-  /// this store, false once an operator has confirmed the hosts (S8). StoreFull as for commit().
+  /// Makes `Marks::restored` durable, in a transaction of its own: true, with every host no longer
+  /// confirmed, when a host knows more than this store; false once an operator has confirmed the
+  /// hosts (S8). StoreFull as for commit().
   virtual asio::awaitable<Result<void>> setRestored(bool restored) = 0;
 
   /// Resumes the counters above what a host has seen of this store or of another one (S8): the term

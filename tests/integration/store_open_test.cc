@@ -22,6 +22,14 @@ class StoreOpen : public StoreTest {
     ASSERT_TRUE(commit(fullVm(1), fullHost("h")));
     close();
   }
+  /// A closed database with one host, "h", that needs no operator.
+  void confirmedHost() {
+    open();
+    auto host = fullHost("h");
+    host.confirmed = true;
+    ASSERT_TRUE(commit(host));
+    close();
+  }
   /// The refusal, after which the file is what it was.
   Error refused() {
     const std::string before = readAll(options_.path);
@@ -188,6 +196,27 @@ TEST_F(StoreOpen, AnOldDatabasePutBackIsNoticedAndCountersGoOnAbove) {
   EXPECT_FALSE(load().marks.restored);
 }
 
+TEST_F(StoreOpen, PuttingItBackTakesTheHostsConfirmationsAway) {
+  confirmedHost();
+  const std::string backup = readAll(options_.path);
+  open();
+  EXPECT_TRUE(load().hosts.at(0).confirmed);
+  ASSERT_TRUE(commit(fullHost("later")));
+  close();
+  writeAll(options_.path, backup);
+  open();
+  EXPECT_FALSE(load().hosts.at(0).confirmed);
+  // A confirmation from now on counts, over starts, until it is put back again.
+  auto host = fullHost("h");
+  host.confirmed = true;
+  ASSERT_TRUE(commit(host));
+  reopen();
+  EXPECT_TRUE(load().marks.restored);
+  EXPECT_TRUE(load().hosts.at(0).confirmed);
+  ASSERT_TRUE(await(store_->setRestored(true)));
+  EXPECT_FALSE(load().hosts.at(0).confirmed);
+}
+
 TEST_F(StoreOpen, AnotherStoreInItsPlaceCountsAsPutBack) {
   make();
   for (const char* const name : {"engine.db", "engine.db-wal", "engine.db-shm"}) {
@@ -200,10 +229,11 @@ TEST_F(StoreOpen, AnotherStoreInItsPlaceCountsAsPutBack) {
 }
 
 TEST_F(StoreOpen, TheOperatorsWordMarksItRestored) {
-  make();
+  confirmedHost();
   options_.restored = true;
   open();
   EXPECT_TRUE(load().marks.restored);
+  EXPECT_FALSE(load().hosts.at(0).confirmed) << "confirmed is what was before";
   options_.restored = false;
   reopen();
   EXPECT_TRUE(load().marks.restored);

@@ -35,6 +35,12 @@ Error storeFull() {
 
 }  // namespace
 
+void StoreContents::setRestored(bool restored) {
+  marks.restored = restored;
+  if (!restored) return;
+  for (auto& [id, host] : hosts) host.confirmed = false;
+}
+
 StoreDisk::StoreDisk(World& world) : world_(world), rng_(world.rng().fork()) {
   contents_.marks.store_id = StoreId{makeUuidV7(kWorldStart, rng_)};
 }
@@ -57,7 +63,7 @@ void StoreDisk::setLosesCommits(bool loses) {
 void StoreDisk::restore(StoreContents copy, bool marked) {
   VMS_CHECK(!pending_, "an engine uses the database");
   contents_ = std::move(copy);
-  contents_.marks.restored = marked;
+  contents_.setRestored(marked);
 }
 
 void StoreDisk::beforeCommit(Observer observer) { before_.push_back(std::move(observer)); }
@@ -160,7 +166,7 @@ asio::awaitable<Result<CommitNumber>> SimStore::commit(std::vector<Change> chang
 }
 
 asio::awaitable<Result<void>> SimStore::setRestored(bool restored) {
-  std::function<void()> apply = [this, restored]() { disk_.contents_.marks.restored = restored; };
+  std::function<void()> apply = [this, restored]() { disk_.contents_.setRestored(restored); };
   std::function<bool()> value = []() { return true; };
   std::vector<Change> none;
   Result<bool> done = co_await transact<bool>(std::move(none), std::move(apply), std::move(value));

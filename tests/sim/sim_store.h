@@ -24,6 +24,8 @@ struct StoreContents {
   std::map<AttemptId, runner::AttemptRecord> attempts;
   std::map<HostId, runner::HostRecord> hosts;
   std::map<std::string, runner::TokenRecord> tokens;
+
+  void setRestored(bool restored);
 };
 
 /// The engine's disk: survives its crashes. Its contents are durable by definition.
