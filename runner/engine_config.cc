@@ -120,6 +120,10 @@ EngineConfig readEngineConfig(TomlConfig& file) {
   return config;
 }
 
+std::filesystem::path storePath(const EngineConfig& config) {
+  return config.state_dir / "engine.db";
+}
+
 Result<EngineConfig> loadEngineConfig(const std::filesystem::path& path) {
   Result<TomlConfig> file = TomlConfig::load(path);
   if (!file) return file.error();

@@ -28,6 +28,9 @@ struct EngineConfig {
   log::Level log_level = log::Level::Info;
 };
 
+/// The engine's store.
+std::filesystem::path storePath(const EngineConfig& config);
+
 /// Reads every key; errors are remembered in `file` for its `finish()`.
 EngineConfig readEngineConfig(TomlConfig& file);
 

@@ -38,7 +38,7 @@ Result<void> makeStateDir(const std::filesystem::path& dir) {
 
 SqliteStoreOptions storeOptions(const EngineConfig& config, const ProcessOptions& options) {
   SqliteStoreOptions store;
-  store.path = config.state_dir / "engine.db";
+  store.path = storePath(config);
   store.restored = options.restored;
   store.commit_delay = options.commit_delay;
   store.reserve_bytes = config.store_reserve;

@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <string>
 
+#include "runner/backup_command.h"
 #include "runner/engine_process.h"
 #include "schema/base/log.h"
 
@@ -23,6 +24,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("vmsrunnerd ") + VMS_VERSION);
   std::string config_path;
   std::string token_file;
+  std::string backup_file;
   std::string commit_delay = "0ms";
   bool check_config = false;
   bool restored = false;
@@ -36,6 +38,10 @@ int main(int argc, char** argv) {
   app.add_flag(
       "--restored", restored,
       "The database was restored from a copy: start nothing until every host is confirmed");
+  app.add_option("--backup", backup_file,
+                 "Copy the database to a new file, also while the engine runs, and exit")
+      ->type_name("FILE")
+      ->excludes("--create-admin-token", "--restored", "--check-config");
   app.add_option("--commit-delay", commit_delay,
                  "Sleep this long after each commit, as a slower disk would (for benchmarks)")
       ->type_name("DURATION");
@@ -60,6 +66,10 @@ int main(int argc, char** argv) {
   vms::log::init("vmsrunnerd", config->log_level);
   if (!token_file.empty()) {
     const vms::Result<void> made = vms::runner::createAdminToken(*config, token_file);
+    return made ? 0 : fail(made.error());
+  }
+  if (!backup_file.empty()) {
+    const vms::Result<void> made = vms::runner::backupCommand(*config, backup_file);
     return made ? 0 : fail(made.error());
   }
   vms::runner::ProcessOptions options;

@@ -167,15 +167,12 @@ struct SqliteDb::Impl {
 
   /// Reads and compares; changes nothing.
   Result<void> inspect() {
-    const std::string id = pragmaText(*connection, "application_id");
-    const std::string version = pragmaText(*connection, "user_version");
-    if (auto ours = checkOwner(settings, static_cast<std::uint32_t>(std::stoll(id))); !ours) {
-      return ours;
-    }
-    if (auto known = checkVersion(settings, static_cast<std::uint32_t>(std::stoll(version)));
-        !known) {
-      return known;
-    }
+    SqliteHeader header;
+    header.application_id =
+        static_cast<std::uint32_t>(std::stoll(pragmaText(*connection, "application_id")));
+    header.schema_version =
+        static_cast<std::uint32_t>(std::stoll(pragmaText(*connection, "user_version")));
+    if (auto ours = checkSqliteHeader(settings, header); !ours) return ours;
     std::error_code error;
     if (std::filesystem::file_size(settings.path, error) <= kVerifiedBytes && !error) {
       const std::string verdict = pragmaText(*connection, "quick_check(1)");
@@ -266,6 +263,11 @@ struct SqliteDb::Impl {
   std::optional<SQLite::Statement> begin, commit;
 };
 
+Result<void> checkSqliteHeader(const SqliteSettings& settings, const SqliteHeader& header) {
+  if (auto ours = checkOwner(settings, header.application_id); !ours) return ours;
+  return checkVersion(settings, header.schema_version);
+}
+
 SqliteDb::SqliteDb(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 SqliteDb::~SqliteDb() = default;
 
@@ -286,12 +288,7 @@ Result<std::unique_ptr<SqliteDb>> SqliteDb::open(SqliteSettings settings) {
     if (auto made = create(impl->settings); !made) return made.error();
     impl->created = true;
   } else {
-    if (auto ours = checkOwner(impl->settings, (*header)->application_id); !ours) {
-      return ours.error();
-    }
-    if (auto known = checkVersion(impl->settings, (*header)->schema_version); !known) {
-      return known.error();
-    }
+    if (auto ours = checkSqliteHeader(impl->settings, **header); !ours) return ours.error();
   }
   if (auto connected = impl->connect(); !connected) return connected.error();
   return std::unique_ptr<SqliteDb>(new SqliteDb(std::move(impl)));

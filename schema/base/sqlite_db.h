@@ -10,6 +10,7 @@
 
 #include "schema/base/error.h"
 #include "schema/base/migration.h"
+#include "schema/base/sqlite_header.h"
 #include "schema/base/time.h"
 
 namespace SQLite {
@@ -33,6 +34,10 @@ struct SqliteSettings {
   /// The file grows to this many pages and is full then: for tests.
   std::optional<std::uint32_t> max_pages;
 };
+
+/// Whether a file whose header says this is what `settings` describe. Invalid: the message says why
+/// not and what to do.
+Result<void> checkSqliteHeader(const SqliteSettings& settings, const SqliteHeader& header);
 
 /// One database file, locked by this process for as long as this lives.
 ///

@@ -49,7 +49,7 @@ BANNED = [
      "ask a vms::Clock"),
     (r"(?<![\w.>:])(std::|::)?time\s*\(\s*(nullptr|NULL|0|&)", r"", "ask a vms::Clock"),
     (r"\bsleep_(for|until)\b|(?<![\w.>])(::)?u?sleep\s*\(|\bnanosleep\s*\(",
-     r"schema/base/sqlite_db\.cc|" + REAL_TIME, "wait on a vms::Clock"),
+     r"schema/base/sqlite_(copy|db)\.cc|" + REAL_TIME, "wait on a vms::Clock"),
     (r"\brandom_device\b|(?<![\w.>])(std::|::)?s?rand\s*\(|\bgetrandom\s*\(",
      r"schema/base/rng\.cc|runner/api/token\.cc", "draw from a vms::Rng"),
     (r"\buniform_(int|real)_distribution\b|\bstd::(shuffle|sample)\b", r"",

@@ -306,9 +306,15 @@ class QuickstartCluster:
     def restart_engine(self):
         self.quickstart("--restart-engine", self.folder)
 
-    def start_engine_alone(self):
+    def stop_engine(self, timeout_s=30.0):
+        """SIGTERM, and waits for the engine's end."""
+        processes.send(self.state.engine_pids(), signal.SIGTERM)
+        vmshosts.wait_until(lambda: not self.state.engine_pids(), "the engine's end", timeout_s)
+
+    def start_engine_alone(self, *options):
         """Starts the engine without waiting until it says that it is ready."""
-        daemon.spawn([self.state.program("vmsrunnerd"), "--config", self.state.engine_config],
+        daemon.spawn([self.state.program("vmsrunnerd"), "--config", self.state.engine_config,
+                      *options],
                      self.state.engine_log, os.path.join(self.state.engine_folder, "engine.pid"))
 
     def kill_agent(self, name):
