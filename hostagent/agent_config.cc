@@ -57,6 +57,9 @@ void readAgent(TomlConfig& file, AgentConfig& config) {
   config.dial.tls.key = file.requirePath("agent.key", "PEM key of that certificate.");
   config.dial.tls.ca = file.requirePath(
       "agent.ca", "PEM certificates that the engine's certificate must come from.");
+  config.dial.tls.crl =
+      file.readPath("agent.crl", "",
+                    "PEM list of revoked certificates, the authority's ca.crl; empty: none are.");
   config.dial.server_name = file.readString(
       "agent.engine_name", "",
       "Name that the engine's certificate must be for; empty: the host of agent.engine.");
@@ -168,6 +171,10 @@ Result<AgentConfig> loadAgentConfig(const std::filesystem::path& path) {
   AgentConfig config = readAgentConfig(*file);
   if (Result<void> finished = file->finish(); !finished) return finished.error();
   return config;
+}
+
+std::vector<std::filesystem::path> certificatesOf(const AgentConfig& config) {
+  return {config.dial.tls.certificate, config.dial.tls.ca};
 }
 
 Result<void> detectHost(AgentConfig& config) {

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "hostagent/agent.h"
 #include "hostagent/libvirt/libvirt_hypervisor.h"
@@ -34,6 +35,9 @@ struct AgentConfig {
 AgentConfig readAgentConfig(TomlConfig& file);
 /// Invalid, with file, line and key, if anything is wrong; nothing outside the file is looked at.
 Result<AgentConfig> loadAgentConfig(const std::filesystem::path& path);
+
+/// The files that expire.
+std::vector<std::filesystem::path> certificatesOf(const AgentConfig& config);
 
 /// Fills in what the machine knows: boot id, hardware UUID, and the capacity unless it is
 /// configured. An error names the file that cannot be read and the key that replaces it.

@@ -1,26 +1,21 @@
 #include "hostagent/agent_process.h"
 
-#include <systemd/sd-daemon.h>
-#include <unistd.h>
-
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/signal_set.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <csignal>
 #include <memory>
 #include <optional>
 #include <utility>
 
 #include "hostagent/sqlite_journal.h"
 #include "schema/base/asio_clock.h"
+#include "schema/base/certificate.h"
+#include "schema/base/certificate_watch.h"
+#include "schema/base/daemon_signals.h"
 #include "schema/base/file_lock.h"
 #include "schema/base/io_threads.h"
 #include "schema/base/task_group.h"
 
 namespace vms::hostagent {
 namespace {
-
-constexpr Duration kStopLimit = milliseconds(4'500);
 
 /// The agent, its seams and its signals on one thread.
 class Process {
@@ -31,7 +26,7 @@ class Process {
         io_threads_("vms-io", 1),
         rng_(seedFromSystem()),
         tasks_(io_.get_executor()),
-        signals_(io_, SIGTERM, SIGINT, SIGHUP) {}
+        signals_(io_, clock_, {[this] { agent_->stop(); }, [this] { reload(); }}) {}
 
   Result<void> start();
   Result<void> run();
@@ -39,8 +34,6 @@ class Process {
  private:
   void makeHypervisor();
   asio::awaitable<void> work();
-  asio::awaitable<void> handleSignals();
-  asio::awaitable<void> limitStop();
   void reload();
 
   AgentConfig config_;
@@ -56,7 +49,7 @@ class Process {
   std::unique_ptr<Hypervisor> hypervisor_;
   std::optional<Agent> agent_;
   TaskGroup tasks_;
-  asio::signal_set signals_;
+  DaemonSignals signals_;
 };
 
 void Process::makeHypervisor() {
@@ -94,12 +87,14 @@ Result<void> Process::start() {
   const AgentSeams seams{clock_, *dialer_, *journal_, *hypervisor_, rng_, faults_};
   agent_.emplace(io_.get_executor(), seams, config_.agent);
 
-  tasks_.spawn("signals", [this] { return handleSignals(); });
+  signals_.start();
+  tasks_.spawn("certificates",
+               [this] { return watchCertificates(clock_, certificatesOf(config_)); });
   tasks_.spawn("agent", [this] { return work(); });
   log::info("host {} starts: vmshostd {}, {} cpus, {} MiB, boot {}, engine {}", config_.agent.host,
             VMS_VERSION, config_.agent.capacity.cpus, config_.agent.capacity.memory >> 20U,
             config_.agent.boot_id, config_.dial.address);
-  sd_notify(0, "READY=1");
+  DaemonSignals::announceReady();
   return boost::system::in_place_value;
 }
 
@@ -111,31 +106,8 @@ Result<void> Process::run() {
 
 asio::awaitable<void> Process::work() {
   co_await agent_->run();
-  signals_.cancel();
+  signals_.end();
   tasks_.cancel();
-}
-
-asio::awaitable<void> Process::handleSignals() {
-  bool stopping = false;
-  for (;;) {
-    const int signal = co_await signals_.async_wait(asio::use_awaitable);
-    if (signal == SIGHUP) {
-      reload();
-      continue;
-    }
-    if (std::exchange(stopping, true)) continue;
-    log::info("stopping on {}", signal == SIGTERM ? "SIGTERM" : "SIGINT");
-    sd_notify(0, "STOPPING=1");
-    agent_->stop();
-    tasks_.spawn("stop limit", [this] { return limitStop(); });
-  }
-}
-
-asio::awaitable<void> Process::limitStop() {
-  co_await clock_.sleepFor(kStopLimit);
-  // What was promised is in the journal, so that ending here loses nothing.
-  log::warn("something did not end in time; exiting without it");
-  _exit(0);
 }
 
 void Process::reload() {
@@ -145,6 +117,12 @@ void Process::reload() {
     return;
   }
   log::setLevel(fresh->log_level);
+  // Read again at every connection; here is only said what will happen then.
+  const Result<TlsContext> tls = makeClientTls(config_.dial.tls);
+  if (!tls) {
+    log::error("SIGHUP: the certificates stay as they were: {}", tls.error().message);
+  }
+  warnOfExpiry(clock_, certificatesOf(config_));
   log::info(
       "SIGHUP: the log level was read again; certificates are read at every connection; "
       "everything else needs a restart");

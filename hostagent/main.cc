@@ -5,6 +5,8 @@
 
 #include "hostagent/agent_process.h"
 #include "hostagent/libvirt/libvirt_check.h"
+#include "schema/base/asio_clock.h"
+#include "schema/base/certificate.h"
 #include "schema/base/log.h"
 
 namespace {
@@ -61,6 +63,10 @@ int main(int argc, char** argv) {
     return kUsage;
   }
   if (check_config) {
+    for (const std::string& warning :
+         vms::expiryWarnings(certificatesOf(*config), vms::AsioClock().wallNow())) {
+      std::fprintf(stderr, "vmshostd: warning: %s\n", warning.c_str());
+    }
     std::printf("%s is valid\n", config_path.c_str());
     return 0;
   }

@@ -90,6 +90,9 @@ EngineConfig readEngineConfig(TomlConfig& file) {
   config.agents_key = file.requirePath("agents.key", "PEM key of that certificate.");
   config.agents_client_ca =
       file.requirePath("agents.client_ca", "PEM certificate of the authority that signs agents'.");
+  config.agents_crl =
+      file.readPath("agents.crl", "",
+                    "PEM list of revoked certificates, the authority's ca.crl; empty: none are.");
   config.agents_port_file = file.readPath(
       "agents.port_file", "", "File that gets HOST:PORT once agents can dial; empty: none.");
 
@@ -122,6 +125,14 @@ EngineConfig readEngineConfig(TomlConfig& file) {
 
 std::filesystem::path storePath(const EngineConfig& config) {
   return config.state_dir / "engine.db";
+}
+
+std::vector<std::filesystem::path> certificatesOf(const EngineConfig& config) {
+  std::vector<std::filesystem::path> files = {config.api_certificate, config.agents_client_ca};
+  if (config.agents_certificate != config.api_certificate) {
+    files.push_back(config.agents_certificate);
+  }
+  return files;
 }
 
 Result<EngineConfig> loadEngineConfig(const std::filesystem::path& path) {

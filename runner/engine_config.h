@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "runner/engine_options.h"
 #include "schema/base/error.h"
@@ -19,7 +20,8 @@ struct EngineConfig {
   std::filesystem::path api_certificate, api_key, api_port_file;
 
   std::string agents_listen;
-  std::filesystem::path agents_certificate, agents_key, agents_client_ca, agents_port_file;
+  std::filesystem::path agents_certificate, agents_key, agents_client_ca, agents_crl,
+      agents_port_file;
 
   EngineOptions engine;
   std::uint64_t store_reserve = 0;
@@ -33,6 +35,9 @@ std::filesystem::path storePath(const EngineConfig& config);
 
 /// Reads every key; errors are remembered in `file` for its `finish()`.
 EngineConfig readEngineConfig(TomlConfig& file);
+
+/// The files that expire; some may be empty.
+std::vector<std::filesystem::path> certificatesOf(const EngineConfig& config);
 
 /// Loads and checks a whole file. Invalid names file, line and key.
 Result<EngineConfig> loadEngineConfig(const std::filesystem::path& path);

@@ -1,13 +1,7 @@
 #include "runner/engine_process.h"
 
-#include <systemd/sd-daemon.h>
-#include <unistd.h>
-
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/signal_set.hpp>
-#include <boost/asio/use_awaitable.hpp>
-#include <csignal>
 #include <optional>
 
 #include "runner/api/api.h"
@@ -15,6 +9,9 @@
 #include "runner/engine_daemon.h"
 #include "runner/sqlite_store.h"
 #include "schema/base/asio_clock.h"
+#include "schema/base/certificate.h"
+#include "schema/base/certificate_watch.h"
+#include "schema/base/daemon_signals.h"
 #include "schema/base/files.h"
 #include "schema/base/io_threads.h"
 #include "schema/base/net_address.h"
@@ -23,8 +20,6 @@
 
 namespace vms::runner {
 namespace {
-
-constexpr Duration kStopLimit = milliseconds(4'500);
 
 Result<void> makeStateDir(const std::filesystem::path& dir) {
   std::error_code error;
@@ -60,14 +55,13 @@ class Process {
         io_threads_("vms-io", static_cast<std::size_t>(config.io_threads)),
         rng_(seedFromSystem()),
         group_(io_.get_executor()),
-        signals_(io_, SIGTERM, SIGINT, SIGHUP) {}
+        signals_(io_, clock_, {[this] { daemon_->stop(); }, [this] { reload(); }}) {}
 
   Result<void> start();
   void run() { io_.run(); }
 
  private:
   Result<void> startListening();
-  asio::awaitable<void> handleSignals();
   asio::awaitable<void> serve();
   void reload();
 
@@ -83,13 +77,14 @@ class Process {
   std::optional<EngineDaemon> daemon_;
   std::optional<api::Api> api_;
   TaskGroup group_;
-  asio::signal_set signals_;
+  DaemonSignals signals_;
 };
 
 Result<void> Process::startListening() {
   ListenOptions listen;
   listen.address = config_.agents_listen;
-  listen.tls = {config_.agents_certificate, config_.agents_key, config_.agents_client_ca};
+  listen.tls = {config_.agents_certificate, config_.agents_key, config_.agents_client_ca,
+                config_.agents_crl};
   listen.dead_after = config_.engine.host_timeout;
   Result<std::unique_ptr<WebSocketListener>> listener =
       listenWebSocket(io_.get_executor(), io_threads_, std::move(listen));
@@ -121,7 +116,9 @@ Result<void> Process::start() {
                std::move(api));
   if (auto serving = api_->start(); !serving) return withContext(serving.error(), "api");
 
-  group_.spawn("signals", [this] { return handleSignals(); });
+  signals_.start();
+  group_.spawn("certificates",
+               [this] { return watchCertificates(clock_, certificatesOf(config_)); });
   group_.spawn("engine", [this] { return serve(); });
 
   const std::string api_address = formatNetAddress({address->host, api_->boundPort()});
@@ -129,37 +126,15 @@ Result<void> Process::start() {
   if (auto ok = writePortFile(config_.api_port_file, api_address); !ok) return ok;
   log::info("{} {} is up: API at https://{}, agents at {}", config_.name, VMS_VERSION, api_address,
             listener_->boundAddress());
-  sd_notify(0, "READY=1");
+  DaemonSignals::announceReady();
   return {};
 }
 
 asio::awaitable<void> Process::serve() {
   co_await daemon_->run();
   co_await api_->stop();
-  signals_.cancel();
+  signals_.end();
   group_.cancel();
-}
-
-asio::awaitable<void> Process::handleSignals() {
-  bool stopping = false;
-  for (;;) {
-    const int signal = co_await signals_.async_wait(asio::use_awaitable);
-    if (signal == SIGHUP) {
-      reload();
-      continue;
-    }
-    if (stopping) continue;
-    stopping = true;
-    log::info("stopping on {}", signal == SIGTERM ? "SIGTERM" : "SIGINT");
-    sd_notify(0, "STOPPING=1");
-    daemon_->stop();
-    group_.spawn("stop limit", [this]() -> asio::awaitable<void> {
-      co_await clock_.sleepFor(kStopLimit);
-      // Every durable step precedes its effect, so ending here loses nothing.
-      log::warn("something did not end in time; exiting without it");
-      _exit(0);
-    });
-  }
 }
 
 void Process::reload() {
@@ -169,11 +144,17 @@ void Process::reload() {
     return;
   }
   log::setLevel(fresh->log_level);
-  const Result<void> agents = listener_->reload();
-  const Result<void> api = api_->reloadCertificate();
-  if (!agents)
-    log::error("SIGHUP: agents' certificate stays as it was: {}", agents.error().message);
-  if (!api) log::error("SIGHUP: the API's certificate stays as it was: {}", api.error().message);
+  const auto replace = [this](const std::filesystem::path& file, const char* whose, auto&& read) {
+    Result<void> replaced = refuseExpired(file, clock_.wallNow());
+    if (replaced) replaced = read();
+    if (!replaced) {
+      log::error("SIGHUP: {} certificates stay as they were: {}", whose, replaced.error().message);
+    }
+  };
+  replace(config_.agents_certificate, "the agents' listener's",
+          [&] { return listener_->reload(); });
+  replace(config_.api_certificate, "the API's", [&] { return api_->reloadCertificate(); });
+  warnOfExpiry(clock_, certificatesOf(config_));
   log::info("SIGHUP: log level and certificates were read again; everything else needs a restart");
 }
 

@@ -4,6 +4,8 @@
 
 #include "runner/backup_command.h"
 #include "runner/engine_process.h"
+#include "schema/base/asio_clock.h"
+#include "schema/base/certificate.h"
 #include "schema/base/log.h"
 
 namespace {
@@ -60,6 +62,10 @@ int main(int argc, char** argv) {
     return kUsage;
   }
   if (check_config) {
+    for (const std::string& warning :
+         vms::expiryWarnings(certificatesOf(*config), vms::AsioClock().wallNow())) {
+      std::fprintf(stderr, "vmsrunnerd: warning: %s\n", warning.c_str());
+    }
     std::printf("%s is valid\n", config_path.c_str());
     return 0;
   }

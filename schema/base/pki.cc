@@ -1,46 +1,26 @@
 #include "schema/base/pki.h"
 
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 #include <openssl/rand.h>
-#include <openssl/x509v3.h>
 
 #include <array>
 #include <memory>
-#include <optional>
 #include <set>
 #include <system_error>
 
+#include "schema/base/certificate.h"
 #include "schema/base/files.h"
 #include "schema/base/net_address.h"
+#include "schema/base/tls_authority.h"
 
 namespace vms {
 namespace {
 
 namespace fs = std::filesystem;
 
-template <auto Free>
-struct Freer {
-  template <class T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-using KeyPtr = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
-using CertificatePtr = std::unique_ptr<X509, Freer<X509_free>>;
-using BioPtr = std::unique_ptr<BIO, Freer<BIO_free>>;
-using NamesPtr = std::unique_ptr<GENERAL_NAMES, Freer<GENERAL_NAMES_free>>;
+using NamesPtr = std::unique_ptr<GENERAL_NAMES, OpensslFreer<GENERAL_NAMES_free>>;
 
-constexpr std::size_t kMaxPemBytes = 1U << 20U;
 constexpr long kDaySeconds = 24 * 60 * 60;
-constexpr int kCaDays = 3652;
 constexpr long kClockSkewSeconds = 60 * 60;
-
-struct Issuer {
-  KeyPtr key;
-  CertificatePtr certificate;
-};
 
 enum class Use { Ca, Client, Server };
 
@@ -49,13 +29,6 @@ struct Template {
   std::string common_name;
   int days = 0;
 };
-
-Error opensslError(const std::string& context) {
-  const unsigned long code = ERR_peek_last_error();
-  ERR_clear_error();
-  const char* const reason = code == 0 ? nullptr : ERR_reason_error_string(code);
-  return {ErrorClass::Internal, context + ": " + (reason == nullptr ? "OpenSSL failed" : reason)};
-}
 
 bool isSafeName(const std::string& name, bool server) {
   if (name.empty() || name.size() > 64) return false;
@@ -84,16 +57,10 @@ Result<void> refuseExisting(const IssuedFiles& files, Existing existing) {
     std::error_code ignored;
     if (fs::exists(fs::symlink_status(file, ignored))) {
       return Error(ErrorClass::Invalid, file.string() + " exists and was left as it is; choose " +
-                                            "another name or folder, or use --force to replace it");
+                                            "another name or folder, or use --replace");
     }
   }
   return {};
-}
-
-std::string contentOf(BIO* bio) {
-  char* data = nullptr;
-  const long size = BIO_ctrl(bio, BIO_CTRL_INFO, 0, &data);
-  return size > 0 ? std::string(data, static_cast<std::size_t>(size)) : std::string();
 }
 
 Result<IssuedFiles> writePair(const IssuedFiles& files, X509* certificate, EVP_PKEY* key) {
@@ -214,7 +181,8 @@ bool addExtensions(X509* certificate, const X509* issuer, const Template& wanted
 }
 
 /// Without an `issuer` the certificate signs itself.
-Result<IssuedFiles> issue(const IssuedFiles& files, const Template& wanted, const Issuer* issuer) {
+Result<IssuedFiles> issue(const IssuedFiles& files, const Template& wanted,
+                          const Authority* issuer) {
   ERR_clear_error();
   const KeyPtr key(EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256"));
   const CertificatePtr certificate(X509_new());
@@ -229,38 +197,20 @@ Result<IssuedFiles> issue(const IssuedFiles& files, const Template& wanted, cons
                     X509_set_pubkey(raw, key.get()) == 1 && addExtensions(raw, signer, wanted) &&
                     X509_sign(raw, signing_key, EVP_sha256()) > 0;
   if (!made) return opensslError("cannot make " + files.certificate.string());
+  if (wanted.use != Use::Ca) {
+    auto recorded = recordIssued(files.certificate.parent_path(), raw, wanted.common_name,
+                                 wanted.use == Use::Server);
+    if (!recorded) return recorded.error();
+  }
   return writePair(files, raw, key.get());
 }
 
-Result<Issuer> loadCa(const fs::path& folder) {
-  const IssuedFiles files = filesFor(folder, "ca");
-  const std::string next_step = "run 'vmsctl pki init " + folder.string() + "' first";
-  auto certificate_text = readFile(files.certificate, kMaxPemBytes);
-  if (!certificate_text) return withContext(certificate_text.error(), "no CA; " + next_step);
-  auto key_text = readFile(files.key, kMaxPemBytes);
-  if (!key_text) return withContext(key_text.error(), "no CA key; " + next_step);
-
-  ERR_clear_error();
-  const auto toBio = [](const std::string& text) {
-    return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-  };
-  Issuer issuer;
-  issuer.certificate.reset(
-      PEM_read_bio_X509(toBio(*certificate_text).get(), nullptr, nullptr, nullptr));
-  // An empty pass phrase instead of a prompt on the terminal.
-  std::string no_pass_phrase;
-  issuer.key.reset(
-      PEM_read_bio_PrivateKey(toBio(*key_text).get(), nullptr, nullptr, no_pass_phrase.data()));
-  OPENSSL_cleanse(key_text->data(), key_text->size());
-  const bool usable = issuer.certificate && issuer.key &&
-                      X509_check_private_key(issuer.certificate.get(), issuer.key.get()) == 1;
-  ERR_clear_error();
-  if (!usable) {
-    return Error(ErrorClass::Invalid, files.certificate.string() + " and " + files.key.string() +
-                                          " are no pair of PEM certificate and key; restore them " +
-                                          "or make a new CA in another folder");
-  }
-  return issuer;
+Result<void> checkDays(int days) {
+  constexpr int kMaxDays = 36500;
+  if (days <= kMaxDays && days >= -kMaxDays) return {};
+  return Error(ErrorClass::Invalid, "a validity of " + std::to_string(days) +
+                                        " days is out of range; use 1 to " +
+                                        std::to_string(kMaxDays));
 }
 
 Result<IssuedFiles> issueLeaf(const fs::path& folder, const Template& wanted, Existing existing) {
@@ -270,22 +220,40 @@ Result<IssuedFiles> issueLeaf(const fs::path& folder, const Template& wanted, Ex
                  "'" + wanted.common_name + "' cannot name a certificate; use 1 to 64 letters, " +
                      "digits, '.', '-' or '_', beginning with a letter or digit, and not 'ca'");
   }
-  constexpr int kMaxDays = 36500;
-  if (wanted.days > kMaxDays || wanted.days < -kMaxDays) {
-    return Error(ErrorClass::Invalid, "a validity of " + std::to_string(wanted.days) +
-                                          " days is out of range; use 1 to " +
-                                          std::to_string(kMaxDays));
-  }
+  if (auto checked = checkDays(wanted.days); !checked) return checked.error();
   const IssuedFiles files = filesFor(folder, wanted.common_name);
   if (auto refused = refuseExisting(files, existing); !refused) return refused.error();
-  auto ca = loadCa(folder);
+  auto ca = loadAuthority(folder);
   if (!ca) return ca.error();
   return issue(files, wanted, &*ca);
 }
 
+Result<Revoked> revoke(const fs::path& folder, const std::string& name, bool server) {
+  auto authority = loadAuthority(folder);
+  if (!authority) return authority.error();
+  auto serials = issuedFor(folder, name, server);
+  if (!serials) return serials.error();
+  // Of a time before issued.txt, or copied from elsewhere.
+  if (const auto found = readCertificates(filesFor(folder, name).certificate); found) {
+    const Certificate& last = found->front();
+    const auto kind = server ? CertificateKind::Server : CertificateKind::Host;
+    if (last.common_name == name && last.kind == kind) serials->push_back(last.serial);
+  }
+  if (serials->empty()) {
+    return Error(ErrorClass::NotFound, folder.string() + " has issued no certificate for " +
+                                           (server ? "server '" : "host '") + name +
+                                           "'; 'vmsctl pki show " + folder.string() +
+                                           "' lists what it has issued");
+  }
+  const auto added = writeRevocationList(folder, *authority, *serials);
+  if (!added) return added.error();
+  return Revoked{folder / "ca.crl", *added};
+}
+
 }  // namespace
 
-Result<IssuedFiles> initCa(const fs::path& folder, Existing existing) {
+Result<IssuedFiles> initCa(const fs::path& folder, Existing existing, int days) {
+  if (auto checked = checkDays(days); !checked) return checked.error();
   std::error_code error;
   const bool is_new = fs::create_directories(folder, error);
   if (!error && is_new) fs::permissions(folder, fs::perms::owner_all, error);
@@ -305,7 +273,14 @@ Result<IssuedFiles> initCa(const fs::path& folder, Existing existing) {
     name += "0123456789abcdef"[byte >> 4U];
     name += "0123456789abcdef"[byte & 15U];
   }
-  return issue(files, Template{Use::Ca, name, kCaDays}, nullptr);
+  auto made = issue(files, Template{Use::Ca, name, days}, nullptr);
+  if (!made) return made;
+  // What an earlier authority of this folder did does not concern the new one.
+  for (const char* const leftover : {"issued.txt", "ca.crl"}) fs::remove(folder / leftover, error);
+  const auto authority = loadAuthority(folder);
+  if (!authority) return authority.error();
+  if (auto list = writeRevocationList(folder, *authority, {}); !list) return list.error();
+  return made;
 }
 
 Result<IssuedFiles> issueHost(const fs::path& folder, const std::string& host, int days,
@@ -316,6 +291,18 @@ Result<IssuedFiles> issueHost(const fs::path& folder, const std::string& host, i
 Result<IssuedFiles> issueServer(const fs::path& folder, const std::string& name, int days,
                                 Existing existing) {
   return issueLeaf(folder, Template{Use::Server, name, days}, existing);
+}
+
+fs::path certificateFileFor(const fs::path& folder, const std::string& name) {
+  return filesFor(folder, name).certificate;
+}
+
+Result<Revoked> revokeHost(const fs::path& folder, const std::string& host) {
+  return revoke(folder, host, false);
+}
+
+Result<Revoked> revokeServer(const fs::path& folder, const std::string& name) {
+  return revoke(folder, name, true);
 }
 
 }  // namespace vms

@@ -9,7 +9,9 @@
 #include <cerrno>
 #include <system_error>
 
+#include "schema/base/files.h"
 #include "schema/base/net_address.h"
+#include "schema/base/tls_objects.h"
 
 namespace vms {
 namespace {
@@ -63,6 +65,50 @@ Result<void> trustCa(SSL_CTX* context, const TlsFiles& files) {
   return {};
 }
 
+/// Whether a CA of `store` has signed `list`.
+bool isSignedByOneOf(X509_STORE* store, X509_CRL* list) {
+  using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, OpensslFreer<X509_STORE_CTX_free>>;
+  const StoreContextPtr context(X509_STORE_CTX_new());
+  if (!context || X509_STORE_CTX_init(context.get(), store, nullptr, nullptr) != 1) return false;
+  STACK_OF(X509)* const found = X509_STORE_CTX_get1_certs(context.get(), X509_CRL_get_issuer(list));
+  bool is_signed = false;
+  for (int i = 0; i < sk_X509_num(found); ++i) {
+    EVP_PKEY* const key = X509_get0_pubkey(sk_X509_value(found, i));
+    is_signed = is_signed || (key != nullptr && X509_CRL_verify(list, key) == 1);
+  }
+  sk_X509_pop_free(found, X509_free);
+  ERR_clear_error();
+  return is_signed;
+}
+
+Result<void> heedRevocations(SSL_CTX* context, const TlsFiles& files) {
+  if (files.crl.empty()) return {};
+  const auto text = readFile(files.crl, kMaxPemBytes);
+  if (!text) return withContext(text.error(), "cannot use the revocation list");
+  X509_STORE* const store = SSL_CTX_get_cert_store(context);
+  const BioPtr bio = bioOf(*text);
+  std::size_t lists = 0;
+  ERR_clear_error();
+  while (const CrlPtr list{PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr)}) {
+    if (!isSignedByOneOf(store, list.get())) {
+      return Error(ErrorClass::Invalid, "revocation list " + files.crl.string() +
+                                            " was made by no CA in " + files.ca.string() +
+                                            "; give the ca.crl of the same folder as its ca.crt");
+    }
+    if (X509_STORE_add_crl(store, list.get()) != 1) {
+      return badFile(files.crl, "revocation list", "make it again with 'vmsctl pki revoke'");
+    }
+    ++lists;
+  }
+  const unsigned long code = ERR_peek_last_error();
+  if (ERR_GET_REASON(code) != PEM_R_NO_START_LINE || lists == 0) {
+    return badFile(files.crl, "revocation list", "give the ca.crl that 'vmsctl pki' made");
+  }
+  ERR_clear_error();
+  X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK);
+  return {};
+}
+
 // What the macro SSL_set_tlsext_host_name does, without its C casts.
 bool setSni(SSL* ssl, const std::string& name) {
   return SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
@@ -104,6 +150,7 @@ Result<TlsContext> makeServerTls(const TlsFiles& files) {
   if (auto used = useOurCertificate(context->get(), files); !used) return used.error();
   if (files.ca.empty()) return context;
   if (auto trusted = trustCa(context->get(), files); !trusted) return trusted.error();
+  if (auto heeded = heedRevocations(context->get(), files); !heeded) return heeded.error();
   STACK_OF(X509_NAME)* const names = SSL_load_client_CA_file(files.ca.c_str());
   if (names == nullptr) return badFile(files.ca, "CA certificate", "it must hold certificates");
   SSL_CTX_set_client_CA_list(context->get(), names);
@@ -118,6 +165,7 @@ Result<TlsContext> makeClientTls(const TlsFiles& files) {
     if (auto used = useOurCertificate(context->get(), files); !used) return used.error();
   }
   if (auto trusted = trustCa(context->get(), files); !trusted) return trusted.error();
+  if (auto heeded = heedRevocations(context->get(), files); !heeded) return heeded.error();
   SSL_CTX_set_verify(context->get(), SSL_VERIFY_PEER, nullptr);
   return context;
 }
@@ -161,15 +209,52 @@ Result<std::string> commonNameOf(const x509_st* certificate) {
   return name;
 }
 
+Result<void> stillTrusted(const ssl_st* ssl, const TlsContext& tls) {
+  using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, OpensslFreer<X509_STORE_CTX_free>>;
+  const StoreContextPtr context(X509_STORE_CTX_new());
+  X509* const peer = SSL_get0_peer_certificate(ssl);
+  if (!context || X509_STORE_CTX_init(context.get(), SSL_CTX_get_cert_store(tls.get()), peer,
+                                      SSL_get_peer_cert_chain(ssl)) != 1) {
+    return opensslError("cannot verify a certificate again");
+  }
+  X509_STORE_CTX_set_default(context.get(), SSL_is_server(ssl) == 1 ? "ssl_client" : "ssl_server");
+  X509_STORE_CTX_set_flags(context.get(), X509_V_FLAG_NO_CHECK_TIME);
+  X509_STORE_CTX_set_verify_cb(context.get(), [](int accepted, X509_STORE_CTX* current) {
+    return accepted == 1 || isTolerated(X509_STORE_CTX_get_error(current)) ? 1 : 0;
+  });
+  if (X509_verify_cert(context.get()) == 1) return {};
+  ERR_clear_error();
+  return Error(ErrorClass::Unauthenticated,
+               explainVerifyError(X509_STORE_CTX_get_error(context.get()), peer));
+}
+
+bool isTolerated(int verify_error) {
+  return verify_error == X509_V_ERR_UNABLE_TO_GET_CRL ||
+         verify_error == X509_V_ERR_CRL_NOT_YET_VALID || verify_error == X509_V_ERR_CRL_HAS_EXPIRED;
+}
+
+std::string describeOurs(const ssl_st* ssl, const std::string& file) {
+  const X509* const ours = SSL_get_certificate(ssl);
+  if (ours == nullptr) return file;
+  return file + " (good until " + formatRfc3339(wallTimeOf(X509_get0_notAfter(ours))) + ")";
+}
+
 std::string explainVerifyError(int verify_error, const x509_st* certificate) {
   std::string subject;
   if (certificate != nullptr) {
     if (auto name = commonNameOf(certificate)) subject = " of '" + *name + "'";
   }
+  std::string what = X509_verify_cert_error_string(verify_error);
   std::string next_step = "issue it from the CA that the other side trusts";
   switch (verify_error) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
-      next_step = "issue a new one with 'vmsctl pki issue'";
+      if (certificate != nullptr) {
+        what += " on " + formatRfc3339(wallTimeOf(X509_get0_notAfter(certificate)));
+      }
+      next_step = "issue a new one with 'vmsctl pki issue --renew'";
+      break;
+    case X509_V_ERR_CERT_REVOKED:
+      next_step = "if it may come back, issue a new one with 'vmsctl pki issue --replace'";
       break;
     case X509_V_ERR_CERT_NOT_YET_VALID:
       next_step = "compare the clocks of both machines";
@@ -184,8 +269,7 @@ std::string explainVerifyError(int verify_error, const x509_st* certificate) {
     default:
       break;
   }
-  return "certificate" + subject + " refused: " + X509_verify_cert_error_string(verify_error) +
-         "; " + next_step;
+  return "certificate" + subject + " refused: " + what + "; " + next_step;
 }
 
 TlsFailure explainTlsError(unsigned long code) {

@@ -5,9 +5,11 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/strand.hpp>
 #include <chrono>
+#include <mutex>
 #include <utility>
 #include <vector>
 
+#include "schema/base/log.h"
 #include "schema/base/net_address.h"
 #include "schema/base/owner_signal.h"
 #include "schema/base/pipe_connection.h"
@@ -23,15 +25,39 @@ using PoolResolver = asio::ip::basic_resolver<tcp, PoolExecutor>;
 using PoolTimer =
     asio::basic_waitable_timer<std::chrono::steady_clock,
                                asio::wait_traits<std::chrono::steady_clock>, PoolExecutor>;
+
+/// The certificates of the last connect() at which they could be used. From any thread.
+class UsableTls {
+ public:
+  /// What the files hold now or, if that cannot be used, what they held before.
+  Result<TlsContext> read(const TlsFiles& files) {
+    auto fresh = makeClientTls(files);
+    const std::lock_guard lock(mutex_);
+    if (fresh) {
+      last_ = *fresh;
+      return fresh;
+    }
+    if (!last_) return fresh;
+    log::warn("{}; dialing with the certificates read before", fresh.error().message);
+    return last_;
+  }
+
+ private:
+  std::mutex mutex_;
+  TlsContext last_;
+};
+
 using ResultQueue = OwnerQueue<Result<OpenedWire>>;
 
 /// One connect(), on a strand of the pool, kept by what it waits for. Its one result goes to the
 /// queue; a connection that nobody waits for any more is closed.
 class Attempt : public std::enable_shared_from_this<Attempt> {
  public:
-  Attempt(asio::io_context& pool, DialOptions options, std::shared_ptr<ResultQueue> result)
+  Attempt(asio::io_context& pool, DialOptions options, std::shared_ptr<UsableTls> certificates,
+          std::shared_ptr<ResultQueue> result)
       : strand_(asio::make_strand(pool)),
         options_(std::move(options)),
+        certificates_(std::move(certificates)),
         result_(std::move(result)),
         resolver_(strand_),
         socket_(strand_),
@@ -62,7 +88,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
     });
     auto address = parseNetAddress(options_.address);
     if (!address) return fail(address.error());
-    auto tls = makeClientTls(options_.tls);
+    auto tls = certificates_->read(options_.tls);
     if (!tls) return fail(tls.error());
     tls_ = std::move(*tls);
     server_name_ = options_.server_name.empty() ? address->host : options_.server_name;
@@ -146,6 +172,7 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
 
   const PoolExecutor strand_;
   const DialOptions options_;
+  const std::shared_ptr<UsableTls> certificates_;
   const std::shared_ptr<ResultQueue> result_;
   PoolResolver resolver_;
   asio::basic_stream_socket<tcp, PoolExecutor> socket_;
@@ -178,12 +205,14 @@ class AttemptGuard {
 
 asio::awaitable<Result<std::unique_ptr<Connection>>> dial(asio::any_io_executor owner,
                                                           asio::io_context* pool,
-                                                          DialOptions options) {
+                                                          DialOptions options,
+                                                          std::shared_ptr<UsableTls> tls) {
   OwnerSignal signal(owner);
   const auto result = std::make_shared<ResultQueue>(signal.remote());
   std::weak_ptr<Attempt> attempt;
   {
-    const auto started = std::make_shared<Attempt>(*pool, std::move(options), result);
+    const auto started =
+        std::make_shared<Attempt>(*pool, std::move(options), std::move(tls), result);
     started->start();
     attempt = started;
   }
@@ -204,13 +233,14 @@ class WebSocketDialer final : public Dialer {
       : owner_(std::move(owner)), pool_(pool), options_(std::move(options)) {}
 
   asio::awaitable<Result<std::unique_ptr<Connection>>> connect() override {
-    return dial(owner_, &pool_, options_);
+    return dial(owner_, &pool_, options_, certificates_);
   }
 
  private:
   const asio::any_io_executor owner_;
   asio::io_context& pool_;
   const DialOptions options_;
+  const std::shared_ptr<UsableTls> certificates_ = std::make_shared<UsableTls>();
 };
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <list>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "schema/base/net_address.h"
 #include "schema/base/owner_signal.h"
@@ -80,6 +81,14 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
   void stop() {
     onStrand([](Acceptor& self) { self.stopNow(); });
   }
+  /// The TLS context is another one.
+  void checkPeers() {
+    onStrand([](Acceptor& self) {
+      for (const auto& open : self.open_) {
+        if (const auto wire = open.lock()) wire->checkPeer(self.shared_->tls());
+      }
+    });
+  }
   /// The owner took a connection.
   void taken() {
     onStrand([](Acceptor& self) { self.freeSlot(); });
@@ -105,6 +114,7 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
       if (self->stopped_) return;
       self->log_.nextWindow();
       self->makeRoom();
+      std::erase_if(self->open_, [](const auto& wire) { return wire.expired(); });
       self->beat();
     });
   }
@@ -163,19 +173,26 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
     options.compress_from_bytes = options_.compress_from_bytes;
     options.peer_address = peer;
     options.gone = [shared = shared_] { --shared->wires; };
-    options.done = [self = shared_from_this(), place, peer](Result<OpenedWire> result) {
-      asio::post(self->strand_, [self, place, peer, result = std::move(result)]() mutable {
-        self->shaken(place, peer, std::move(result));
+    options.done = [self = shared_from_this(), place, peer,
+                    tls = options.tls](Result<OpenedWire> result) {
+      asio::post(self->strand_, [self, place, peer, tls, result = std::move(result)]() mutable {
+        self->shaken(place, peer, tls, std::move(result));
       });
     };
     place->wire = startServerWire(std::move(socket), std::move(options));
   }
 
-  void shaken(HandshakeList::iterator place, const std::string& peer, Result<OpenedWire> result) {
+  void shaken(HandshakeList::iterator place, const std::string& peer, const TlsContext& tls,
+              Result<OpenedWire> result) {
+    const std::weak_ptr<Wire> wire = place->wire;
     handshakes_.erase(place);
     if (!result) {
       if (!stopped_) log_.refused(peer, result.error().message);
       return freeSlot();
+    }
+    open_.push_back(wire);
+    if (const TlsContext now = shared_->tls(); now != tls) {
+      if (const auto open = wire.lock()) open->checkPeer(now);
     }
     const auto pipe = result->pipe;
     if (!shared_->ready.push(std::move(*result))) pipe->closeByOwner();
@@ -206,6 +223,7 @@ class Acceptor : public std::enable_shared_from_this<Acceptor> {
   const std::shared_ptr<Shared> shared_;
   RefusalLog log_;
   HandshakeList handshakes_;
+  std::vector<std::weak_ptr<Wire>> open_;  ///< Those that are gone leave at the next beat.
   std::size_t slots_ = 0;  ///< Handshakes under way, and done but not taken by the owner.
   bool accepting_ = false;
   bool stopped_ = false;
@@ -259,6 +277,7 @@ class TlsListener final : public WebSocketListener {
     auto tls = makeServerTls(files_);
     if (!tls) return tls.error();
     end_->shared->setTls(std::move(*tls));
+    if (const auto acceptor = end_->acceptor.lock()) acceptor->checkPeers();
     return {};
   }
 

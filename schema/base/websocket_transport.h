@@ -17,7 +17,7 @@ namespace vms {
 
 struct ListenOptions {
   std::string address;  ///< "HOST:PORT"; port 0 takes a free one.
-  TlsFiles tls;         ///< All three are needed: clients prove themselves too.
+  TlsFiles tls;         ///< With a CA: clients prove themselves too.
   PipeLimits limits;
   /// For everything from TCP to the upgrade. Shorter while all `max_handshakes` are taken, so that
   /// clients that stall do not keep others out.
@@ -36,7 +36,8 @@ class WebSocketListener : public Listener {
  public:
   /// The address bound, with the real port.
   virtual std::string boundAddress() const = 0;
-  /// Reads the certificate files again, for connections from now on. On failure the old ones stay.
+  /// Reads the files again, for connections from now on, and cuts those whose peer was revoked or
+  /// whose CA is not trusted any more. On failure everything stays as it was.
   virtual Result<void> reload() = 0;
 };
 
@@ -48,8 +49,10 @@ Result<std::unique_ptr<WebSocketListener>> listenWebSocket(asio::any_io_executor
                                                            ListenOptions options);
 
 struct DialOptions {
-  std::string address;      ///< "HOST:PORT" of the engine; a name is resolved at each connect().
-  TlsFiles tls;             ///< All three; read at each connect(), so new ones need no reload.
+  std::string address;  ///< "HOST:PORT" of the engine; a name is resolved at each connect().
+  /// Certificate, key and CA are needed. Read at each connect(), so that new ones need no reload;
+  /// when they cannot be used, those of the last time are, with a warning.
+  TlsFiles tls;
   std::string server_name;  ///< What the engine's certificate must be for; empty: HOST.
   PipeLimits limits = engineLimits();
   Duration connect_timeout = seconds(10);  ///< From resolving to the upgrade.

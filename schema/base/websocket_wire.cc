@@ -129,7 +129,8 @@ class ClientWire final : public WebSocketWire {
     const TlsFailure failure = explain(error);
     if (failure.our_certificate_refused) {
       return refuse(ErrorClass::Unauthenticated,
-                    engine() + " refused our certificate " + certificate_ + ": " + failure.text +
+                    engine() + " refused our certificate " +
+                        describeOurs(tls().native_handle(), certificate_) + ": " + failure.text +
                         "; issue one from the engine's CA with 'vmsctl pki issue --host'");
     }
     refuse(ErrorClass::Unavailable, "no connection to the " + engine() + ": " + failure.text +

@@ -49,6 +49,9 @@ class Wire {
   virtual ~Wire() = default;
   /// Ends the handshake if it is still under way. From any thread.
   virtual void abortHandshake() = 0;
+  /// Cuts the connection if `tls` would not let its peer in; see stillTrusted(). Nothing while the
+  /// handshake is under way. From any thread.
+  virtual void checkPeer(TlsContext tls) = 0;
 };
 
 /// Takes a connected socket through the server's side.

@@ -102,6 +102,16 @@ class WebSocketWire : public Wire, public std::enable_shared_from_this<WebSocket
     });
   }
 
+  void checkPeer(TlsContext tls) override {
+    asio::post(ws_.get_executor(), [self = shared_from_this(), tls = std::move(tls)] {
+      if (self->phase_ != Phase::Open) return;
+      const auto trusted = stillTrusted(self->tls().native_handle(), tls);
+      if (!trusted) {
+        self->cut(trusted.error().error_class, "was cut: " + trusted.error().message);
+      }
+    });
+  }
+
   void start() {
     asio::post(ws_.get_executor(), [self = shared_from_this()] { self->begin(); });
   }
@@ -184,12 +194,14 @@ class WebSocketWire : public Wire, public std::enable_shared_from_this<WebSocket
     ws_.auto_fragment(true);
     ws_.binary(true);
     tls().set_verify_callback([this](bool accepted, asio::ssl::verify_context& context) {
-      if (!accepted && verify_failure_.empty()) {
-        X509_STORE_CTX* const store = context.native_handle();
-        verify_failure_ = explainVerifyError(X509_STORE_CTX_get_error(store),
-                                             X509_STORE_CTX_get_current_cert(store));
+      if (accepted) return true;
+      X509_STORE_CTX* const store = context.native_handle();
+      const int why = X509_STORE_CTX_get_error(store);
+      if (isTolerated(why)) return true;
+      if (verify_failure_.empty()) {
+        verify_failure_ = explainVerifyError(why, X509_STORE_CTX_get_current_cert(store));
       }
-      return accepted;
+      return false;
     });
     arm(options_.handshake_timeout, &WebSocketWire::handshakeTimedOut);
     shakeHands();
