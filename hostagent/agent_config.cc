@@ -101,8 +101,9 @@ void readHypervisor(TomlConfig& file, AgentConfig& config) {
 }
 
 void readLanes(TomlConfig& file, AgentOptions& agent) {
-  agent.create_width = readCount(file, "lanes.create_width", usableCpus(), 1, 1'024,
-                                 "Builds at once; by default the number of processors.");
+  agent.create_width = readCount(file, "lanes.create_width", 0, 0, 1'024,
+                                 "Builds at once; 0: the number of processors.");
+  if (agent.create_width == 0) agent.create_width = usableCpus();
   agent.destroy_width =
       readCount(file, "lanes.destroy_width", agent.destroy_width, 1, 1'024, "Force-offs at once.");
   agent.intake =
@@ -162,7 +163,17 @@ AgentConfig readAgentConfig(TomlConfig& file) {
   const std::string level = file.readChoice("log.level", "info", {"debug", "info", "warn", "error"},
                                             "The least important messages that are written.");
   config.log_level = log::parseLevel(level).value_or(log::Level::Info);
+  for (const char* const key : {"agent.certificate", "agent.key", "agent.ca", "agent.crl"}) {
+    file.reloadsContent(key);
+  }
+  file.reloadsValue("log.level");
   return config;
+}
+
+std::string agentConfigReference() {
+  TomlConfig documentation = TomlConfig::forDocumentation();
+  readAgentConfig(documentation);
+  return configReference("vmshostd", documentation.keys());
 }
 
 Result<AgentConfig> loadAgentConfig(const std::filesystem::path& path) {

@@ -36,6 +36,9 @@ AgentConfig readAgentConfig(TomlConfig& file);
 /// Invalid, with file, line and key, if anything is wrong; nothing outside the file is looked at.
 Result<AgentConfig> loadAgentConfig(const std::filesystem::path& path);
 
+/// The page about every key, as Markdown.
+std::string agentConfigReference();
+
 /// The files that expire.
 std::vector<std::filesystem::path> certificatesOf(const AgentConfig& config);
 

@@ -120,7 +120,18 @@ EngineConfig readEngineConfig(TomlConfig& file) {
   const std::string level =
       file.readChoice("log.level", "info", {"debug", "info", "warn", "error"}, "What is logged.");
   config.log_level = log::parseLevel(level).value_or(log::Level::Info);
+  for (const char* const key : {"api.certificate", "api.key", "agents.certificate", "agents.key",
+                                "agents.client_ca", "agents.crl"}) {
+    file.reloadsContent(key);
+  }
+  file.reloadsValue("log.level");
   return config;
+}
+
+std::string engineConfigReference() {
+  TomlConfig documentation = TomlConfig::forDocumentation();
+  readEngineConfig(documentation);
+  return configReference("vmsrunnerd", documentation.keys());
 }
 
 std::filesystem::path storePath(const EngineConfig& config) {

@@ -36,6 +36,9 @@ std::filesystem::path storePath(const EngineConfig& config);
 /// Reads every key; errors are remembered in `file` for its `finish()`.
 EngineConfig readEngineConfig(TomlConfig& file);
 
+/// The page about every key, as Markdown.
+std::string engineConfigReference();
+
 /// The files that expire; some may be empty.
 std::vector<std::filesystem::path> certificatesOf(const EngineConfig& config);
 

@@ -33,6 +33,13 @@ int main(int argc, char** argv) {
   app.add_option("--config", config_path, "Configuration file (TOML)")
       ->required()
       ->type_name("FILE");
+  app.add_flag_callback(
+      "--config-reference",
+      [] {
+        std::fputs(vms::runner::engineConfigReference().c_str(), stdout);
+        throw CLI::Success();
+      },
+      "Print what every key of the configuration means, as Markdown, and exit");
   app.add_flag("--check-config", check_config, "Check the configuration and exit");
   app.add_option("--create-admin-token", token_file,
                  "Make the first admin token, write it to a new file and exit")

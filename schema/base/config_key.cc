@@ -27,11 +27,37 @@ std::size_t editDistance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::string toMarkdown(const std::vector<ConfigKey>& keys) {
-  std::string text = "| key | type | default | allowed | meaning |\n|---|---|---|---|---|\n";
+  std::string text =
+      "| key | type | default | allowed | SIGHUP | meaning |\n|---|---|---|---|---|---|\n";
   for (const ConfigKey& key : keys) {
-    text += fmt::format("| `{}` | {} | {} | {} | {} |\n", key.key, key.type,
+    text += fmt::format("| `{}` | {} | {} | {} | {} | {} |\n", key.key, key.type,
                         key.default_value.empty() ? "" : "`" + key.default_value + "`", key.range,
-                        key.text);
+                        key.on_reload, key.text);
+  }
+  return text;
+}
+
+std::string configReference(std::string_view program, const std::vector<ConfigKey>& keys) {
+  std::string text = fmt::format(
+      "# Configuration of {0}\n\n"
+      "Printed by `{0} --config-reference`. The file is TOML and is given with `--config FILE`;\n"
+      "`{0} --config FILE --check-config` says whether it is valid.\n\n"
+      "* A duration is written as `\"250ms\"`, `\"10s\"`, `\"5m\"`, `\"2h\"` or `\"7d\"`, a size "
+      "as "
+      "`\"64KiB\"`, `\"512MiB\"` or `\"4GiB\"`.\n"
+      "* A relative path starts at the folder of the file.\n"
+      "* An unknown key, or a value that is not allowed, stops the start with file, line and key.\n"
+      "* SIGHUP: `value` is read again and used; `content` means that the file which the key names "
+      "is "
+      "read again,\n  while another name needs a restart. Everything else needs a restart.\n",
+      program);
+  std::vector<ConfigKey> section;
+  const auto nameOf = [](const ConfigKey& key) { return key.key.substr(0, key.key.find('.')); };
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    section.push_back(keys[i]);
+    if (i + 1 < keys.size() && nameOf(keys[i + 1]) == nameOf(keys[i])) continue;
+    text += fmt::format("\n## [{}]\n{}", nameOf(keys[i]), toMarkdown(section));
+    section.clear();
   }
   return text;
 }

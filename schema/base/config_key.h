@@ -13,10 +13,14 @@ struct ConfigKey {
   std::string default_value;  ///< As written in TOML; empty when the key is required.
   std::string range;          ///< What is allowed, in words; empty when everything is.
   std::string text;
+  std::string on_reload{};  ///< What SIGHUP reads again: "value", "content"; empty: nothing.
 };
 
 /// A Markdown table of `keys`, one row each.
 std::string toMarkdown(const std::vector<ConfigKey>& keys);
+
+/// The reference page of a program's configuration: an introduction and a table per section.
+std::string configReference(std::string_view program, const std::vector<ConfigKey>& keys);
 
 /// The known key that a misspelt one most likely meant; empty when none is near.
 std::string nearestKey(const std::vector<ConfigKey>& keys, std::string_view key);

@@ -132,7 +132,13 @@ struct TomlConfig::Section {
   void describeKey(std::string_view key, std::string_view type, std::string default_value,
                    std::string range, std::string_view text) {
     document->document({doc_prefix + std::string(key), std::string(type), std::move(default_value),
-                        std::move(range), std::string(text)});
+                        std::move(range), std::string(text), ""});
+  }
+
+  void documentReload(std::string_view key, std::string_view what) {
+    for (ConfigKey& known : document->keys) {
+      if (known.key == doc_prefix + std::string(key)) known.on_reload = what;
+    }
   }
 
   /// A string value that `parse` turns into T within [min, max]; nothing when absent or wrong.
@@ -222,7 +228,7 @@ std::int64_t TomlConfig::readInt(std::string_view key, std::int64_t default_valu
 double TomlConfig::readNumber(std::string_view key, double default_value, double min, double max,
                               std::string_view text) {
   const std::string allowed = fmt::format("a number from {} to {}", min, max);
-  section_->describeKey(key, "number", fmt::format("{}", default_value),
+  section_->describeKey(key, "number", fmt::format("{:#}", default_value),
                         fmt::format("{} to {}", min, max), text);
   const toml::node* const node = section_->take(key);
   if (node == nullptr) return default_value;
@@ -368,6 +374,10 @@ std::vector<TomlConfig> TomlConfig::readTables(std::string_view key, std::size_t
   }
   return readers;
 }
+
+void TomlConfig::reloadsValue(std::string_view key) { section_->documentReload(key, "value"); }
+
+void TomlConfig::reloadsContent(std::string_view key) { section_->documentReload(key, "content"); }
 
 bool TomlConfig::has(std::string_view key) const { return section_->find(key) != nullptr; }
 

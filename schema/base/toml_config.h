@@ -66,6 +66,11 @@ class TomlConfig {
   std::vector<TomlConfig> readTables(std::string_view key, std::size_t max_items,
                                      std::string_view text);
 
+  /// Documents that SIGHUP reads the value of `key` again, or the content of the file that it
+  /// names. After the key was read.
+  void reloadsValue(std::string_view key);
+  void reloadsContent(std::string_view key);
+
   bool has(std::string_view key) const;
   /// For checks across keys: remembers "FILE:LINE: key 'a.b': <what>".
   void fail(std::string_view key, std::string_view what);

@@ -192,13 +192,15 @@ TEST(TomlConfig, DocumentsWhatItReads) {
   auto devices = config.readTables("device", 8, "Fence devices.");
   ASSERT_EQ(devices.size(), 1U);
   devices[0].requirePath("program", "What to run.");
+  config.reloadsValue("lease.duration");
+  devices[0].reloadsContent("program");
   EXPECT_EQ(finishOf(config), "fine");
   EXPECT_EQ(toMarkdown(config.keys()),
-            "| key | type | default | allowed | meaning |\n|---|---|---|---|---|\n"
-            "| `lease.duration` | duration | `\"30s\"` | 1s to 5m | How long. |\n"
-            "| `host` | string |  | required | The host's id. |\n"
-            "| `device` | list of tables | `[]` | at most 8 tables | Fence devices. |\n"
-            "| `device[].program` | path |  | required | What to run. |\n");
+            "| key | type | default | allowed | SIGHUP | meaning |\n|---|---|---|---|---|---|\n"
+            "| `lease.duration` | duration | `\"30s\"` | 1s to 5m | value | How long. |\n"
+            "| `host` | string |  | required |  | The host's id. |\n"
+            "| `device` | list of tables | `[]` | at most 8 tables |  | Fence devices. |\n"
+            "| `device[].program` | path |  | required | content | What to run. |\n");
 }
 
 }  // namespace
