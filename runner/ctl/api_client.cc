@@ -5,6 +5,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "runner/ctl/interrupt.h"
 #include "schema/base/asio_clock.h"
 #include "schema/base/json.h"
 
@@ -39,6 +40,12 @@ Failure failureOf(const HttpAnswer& answer, const std::string& server) {
 }
 
 Failure failureOf(const TransportError& error) {
+  if (interrupted()) {
+    return Failure(kExitInterrupted, error.reached == Reached::Nothing
+                                         ? "interrupted: the engine was not asked"
+                                         : "interrupted: the engine may have done what was asked; "
+                                           "look before trying again");
+  }
   return Failure(error.reached == Reached::TimedOut ? kExitTimeout : kExitUnreachable,
                  error.message);
 }
@@ -150,7 +157,8 @@ Outcome<json::value> ApiClient::sendWithKey(std::string target, json::value body
     if (answer) return valueOf(answer, http_.server());
     sent_once = sent_once || answer.error().reached != Reached::Nothing;
     // Nothing was ever sent: there is no doubt to resolve, and the user learns it at once.
-    if (!sent_once || clock_->now() + pause_for >= patience) return failureOf(answer.error());
+    if (interrupted() || !sent_once || clock_->now() + pause_for >= patience)
+      return failureOf(answer.error());
     pause(pause_for);
     pause_for = std::min<Duration>(pause_for * 2, seconds(2));
   }
@@ -177,6 +185,16 @@ Outcome<json::array> ApiClient::getAll(const std::string& path, Query query,
     if (nothing || query.back().second.empty()) break;
   }
   return all;
+}
+
+Outcome<void> ApiClient::download(const std::string& target,
+                                  const std::function<bool(std::string_view)>& piece) {
+  HttpClient::StreamHandlers handlers;
+  handlers.data = piece;
+  const auto answer = http_.stream(call("GET", target), std::move(handlers));
+  if (!answer) return failureOf(answer.error());
+  if (answer->status / 100 != 2) return failureOf(*answer, http_.server());
+  return {};
 }
 
 Outcome<ApiClient::Streamed> ApiClient::events(const std::string& target,
@@ -213,9 +231,14 @@ Outcome<ApiClient::Streamed> ApiClient::events(const std::string& target,
 }
 
 void ApiClient::pause(Duration time) const {
+  constexpr Duration kSlice = milliseconds(100);
   boost::asio::io_context context(1);
-  boost::asio::steady_timer timer(context, time);
-  timer.wait();
+  const TimePoint until = clock_->now() + time;
+  for (Duration left = time; left > Duration::zero() && !interrupted();
+       left = until - clock_->now()) {
+    boost::asio::steady_timer timer(context, std::min(left, kSlice));
+    timer.wait();
+  }
 }
 
 }  // namespace vms::runner::ctl

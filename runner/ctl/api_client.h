@@ -45,6 +45,10 @@ class ApiClient {
   Outcome<json::array> getAll(const std::string& path, Query query, std::string_view member,
                               std::size_t limit);
 
+  /// Hands out an answer of any length piece by piece; `piece` returns false to end it.
+  Outcome<void> download(const std::string& target,
+                         const std::function<bool(std::string_view)>& piece);
+
   enum class Streamed { Ended, Broken };
   /// One connection of an event stream. Broken: it may be opened again. Failures of kind
   /// kExitUnreachable too; others are final.
@@ -53,7 +57,7 @@ class ApiClient {
                            const std::function<bool()>& tick);
 
   const Clock& clock() const { return *clock_; }
-  /// Blocks.
+  /// Blocks, at most until an interrupt.
   void pause(Duration time) const;
 
  private:

@@ -1,16 +1,19 @@
 #include <fmt/format.h>
 
 #include <CLI/App.hpp>
-#include <cstdio>
 #include <memory>
+#include <utility>
 
 #include "runner/ctl/commands.h"
 #include "runner/ctl/output.h"
+#include "schema/base/cli_text.h"
 #include "schema/base/time.h"
 
 /// history: attempts, newest first, or figures about them.
 namespace vms::runner::ctl {
 namespace {
+
+constexpr std::size_t kAll = 100'000'000;
 
 struct HistoryOptions {
   std::string host, vm, request, since, until, outcome, reason;
@@ -19,15 +22,15 @@ struct HistoryOptions {
 };
 
 std::vector<Column> columns() {
-  return {{"requested_at", "REQUESTED"},
+  return {{"requested_at", "REQUESTED", true},
           {"vm_name", "VM"},
           {"host", "HOST"},
-          {"state", "STATE"},
-          {"outcome", "OUTCOME"},
+          {"state", "STATE", false, true},
+          {"outcome", "OUTCOME", false, true},
           {"reason", "REASON"},
           {"took", "TOOK"},
-          {"error_class", "ERROR"},
-          {"error", "DETAIL"}};
+          {"error_class", "ERROR", true},
+          {"error", "DETAIL", true}};
 }
 
 /// A time, or how long ago.
@@ -61,12 +64,12 @@ Outcome<int> showStats(ApiClient& api, const Settings& settings, const Query& qu
     return kExitOk;
   }
   const auto* rate = stats->if_contains("success_rate");
-  std::printf("%s attempts, %s succeeded, %s failed, %s cancelled, success rate %s\n",
-              cellOf(*stats, "count").c_str(), cellOf(*stats, "succeeded").c_str(),
-              cellOf(*stats, "failed").c_str(), cellOf(*stats, "cancelled").c_str(),
-              rate == nullptr || !rate->is_number()
-                  ? "-"
-                  : fmt::format("{:.1f} %", numberOf(*stats, "success_rate") * 100).c_str());
+  put(fmt::format("{} attempts, {} succeeded, {} failed, {} cancelled, success rate {}\n",
+                  cellOf(*stats, "count"), cellOf(*stats, "succeeded"), cellOf(*stats, "failed"),
+                  cellOf(*stats, "cancelled"),
+                  rate == nullptr || !rate->is_number()
+                      ? "-"
+                      : fmt::format("{:.1f} %", numberOf(*stats, "success_rate") * 100)));
   const auto* phases = stats->if_contains("phases");
   if (phases == nullptr || !phases->is_array()) return kExitOk;
   printRows(settings, phases->get_array(),
@@ -75,6 +78,35 @@ Outcome<int> showStats(ApiClient& api, const Settings& settings, const Query& qu
              {"p50_ms", "P50 MS"},
              {"p95_ms", "P95 MS"},
              {"p99_ms", "P99 MS"}});
+  return kExitOk;
+}
+
+/// As the engine streams it; only the form of a JSON list is made here, line by line.
+Outcome<int> exportRows(ApiClient& api, const Settings& settings, Query query, std::size_t limit) {
+  const bool csv = settings.format() == Output::Csv;
+  query.emplace_back("limit", std::to_string(limit));
+  query.emplace_back("format", csv ? "csv" : "ndjson");
+  const std::string target = "/v1/history" + queryText(query);
+  if (settings.format() != Output::Json) {
+    const auto done = api.download(target, [](std::string_view piece) { return put(piece); });
+    if (!done) return done.error();
+    return kExitOk;
+  }
+  bool in_line = false;
+  bool any = false;
+  put("[");
+  const auto done = api.download(target, [&](std::string_view piece) {
+    while (!piece.empty()) {
+      const std::size_t end = piece.find('\n');
+      if (!in_line && end != 0 && std::exchange(any, true)) put(",\n");
+      put(piece.substr(0, end));
+      in_line = end == std::string_view::npos;
+      piece.remove_prefix(in_line ? piece.size() : end + 1);
+    }
+    return put("");
+  });
+  if (!done) return done.error();
+  put("]\n");
   return kExitOk;
 }
 
@@ -95,9 +127,11 @@ Outcome<int> history(const Settings& settings, const HistoryOptions& options) {
   query.emplace_back("outcome", options.outcome);
   query.emplace_back("reason", options.reason);
   if (options.stats) return showStats(*api, settings, query);
-  auto rows = api->getAll("/v1/history", query, "attempts", options.limit);
+  const std::size_t limit = options.limit == 0 ? kAll : options.limit;
+  if (settings.format() != Output::Table) return exportRows(*api, settings, query, limit);
+  auto rows = api->getAll("/v1/history", query, "attempts", limit);
   if (!rows) return rows.error();
-  if (settings.format() == Output::Table) addTook(*rows);
+  addTook(*rows);
   printRows(settings, *rows, columns());
   return kExitOk;
 }
@@ -107,18 +141,29 @@ Outcome<int> history(const Settings& settings, const HistoryOptions& options) {
 void addHistoryCommand(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("history", "List attempts, newest first");
   auto options = std::make_shared<HistoryOptions>();
-  command->add_option("--host", options->host, "On this host");
-  command->add_option("--vm", options->vm, "Of this VM, by name or id");
-  command->add_option("--request", options->request, "Of this request");
-  command->add_option("--since", options->since, "Requested since a time, or 2h ago");
-  command->add_option("--until", options->until, "Requested before a time, or 2h ago");
-  command->add_option("--outcome", options->outcome, "succeeded, failed or cancelled")
+  command->add_option("--host", options->host, "On this host")->type_name("HOST");
+  command->add_option("--vm", options->vm, "Of this VM, by name or id")->type_name("VM");
+  command->add_option("--request", options->request, "Of this request")->type_name("REQUEST");
+  command->add_option("--since", options->since, "Requested at or after, as 2h ago or RFC 3339")
+      ->type_name("TIME");
+  command->add_option("--until", options->until, "Requested before")->type_name("TIME");
+  command->add_option("--outcome", options->outcome, "How they ended")
+      ->type_name("")
       ->check(CLI::IsMember({"succeeded", "failed", "cancelled"}));
-  command->add_option("--reason", options->reason, "user, ha or rerun")
+  command->add_option("--reason", options->reason, "Why they were tried")
+      ->type_name("")
       ->check(CLI::IsMember({"user", "ha", "rerun"}));
-  command->add_option("--limit", options->limit, "At most so many (default 100)")
-      ->check(CLI::Range(std::size_t{1}, std::size_t{100'000'000}));
+  command->add_option("--limit", options->limit, "At most so many, 0: all; default 100")
+      ->type_name("N")
+      ->check(CLI::Range(std::size_t{0}, kAll));
   command->add_flag("--stats", options->stats, "Counts, success rate and percentiles per phase");
+  describe(
+      *command,
+      "A TIME is 2026-11-20T08:15:00Z, or 30m, 2h or 7d for so long ago. csv, ndjson and json "
+      "come\n"
+      "as a stream of any length.",
+      {"vmsctl history --host host1 --since 2h", "vmsctl history --outcome failed --limit 20",
+       "vmsctl history --since 7d --limit 0 --output csv > week.csv", "vmsctl history --stats"});
   command->callback([&action, options]() {
     action = [options](const Settings& settings) { return history(settings, *options); };
   });

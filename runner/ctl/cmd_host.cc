@@ -3,16 +3,23 @@
 
 #include "runner/ctl/commands.h"
 #include "runner/ctl/output.h"
+#include "schema/base/cli_text.h"
 
 /// host list, show, staging, drain, activate, confirm.
 namespace vms::runner::ctl {
 namespace {
 
 std::vector<Column> columns() {
-  return {{"host", "HOST"},          {"state", "STATE"},       {"running", "RUNNING"},
-          {"staged", "STAGED"},      {"queue_depth", "QUEUE"}, {"lanes", "LANES"},
-          {"memory_text", "MEMORY"}, {"free_text", "FREE"},    {"starts_per_s", "STARTS/S"},
-          {"state_reason", "WHY"}};
+  return {{"host", "HOST"},
+          {"state", "STATE", false, true},
+          {"running", "RUNNING"},
+          {"staged", "STAGED"},
+          {"queue_depth", "QUEUE"},
+          {"lanes", "LANES"},
+          {"memory_text", "MEMORY"},
+          {"free_text", "FREE"},
+          {"starts_per_s", "STARTS/S"},
+          {"state_reason", "WHY", true}};
 }
 
 /// Adds what only a table shows.
@@ -34,8 +41,9 @@ void print(const Settings& settings, json::array rows) {
 
 void addShow(CLI::App& host, Action& action) {
   auto* command = host.add_subcommand("show", "Show a host");
+  describe(*command, "", {"vmsctl host show host1", "vmsctl host show host1 --output json"});
   auto name = std::make_shared<std::string>();
-  command->add_option("HOST", *name, "Name of the host")->required();
+  command->add_option("HOST", *name, "Name of the host")->type_name("")->required();
   command->callback([&action, name]() {
     action = [name](const Settings& settings) -> Outcome<int> {
       auto api = ApiClient::open(settings);
@@ -50,8 +58,9 @@ void addShow(CLI::App& host, Action& action) {
 
 void addStaging(CLI::App& host, Action& action) {
   auto* command = host.add_subcommand("staging", "List what a host is building");
+  describe(*command, "", {"vmsctl host staging host1"});
   auto name = std::make_shared<std::string>();
-  command->add_option("HOST", *name, "Name of the host")->required();
+  command->add_option("HOST", *name, "Name of the host")->type_name("")->required();
   command->callback([&action, name]() {
     action = [name](const Settings& settings) -> Outcome<int> {
       auto api = ApiClient::open(settings);
@@ -60,20 +69,22 @@ void addStaging(CLI::App& host, Action& action) {
       if (!rows) return rows.error();
       printRows(settings, *rows,
                 {{"vm_name", "VM"},
-                 {"state", "STATE"},
+                 {"state", "STATE", false, true},
                  {"since", "SINCE"},
                  {"epoch", "EPOCH"},
-                 {"attempt_id", "ATTEMPT"}});
+                 {"attempt_id", "ATTEMPT", true}});
       return kExitOk;
     };
   });
 }
 
 /// A command that changes each of the named hosts.
-void addChange(CLI::App& host, const std::string& verb, const char* help, Action& action) {
+void addChange(CLI::App& host, const std::string& verb, const char* help, const char* details,
+               Action& action) {
   auto* command = host.add_subcommand(verb, help);
+  describe(*command, details, {"vmsctl host " + verb + " host1"});
   auto names = std::make_shared<std::vector<std::string>>();
-  command->add_option("HOST", *names, "Names of hosts")->required();
+  command->add_option("HOST", *names, "Names of hosts")->type_name("")->required();
   command->callback([&action, names, verb]() {
     action = [names, verb](const Settings& settings) -> Outcome<int> {
       auto api = ApiClient::open(settings);
@@ -97,6 +108,7 @@ void addHostCommands(CLI::App& app, Action& action) {
   auto* host = app.add_subcommand("host", "Show and change hosts");
   host->require_subcommand(1);
   auto* list = host->add_subcommand("list", "List hosts");
+  describe(*list, "", {"vmsctl host list"});
   list->callback([&action]() {
     action = [](const Settings& settings) -> Outcome<int> {
       auto api = ApiClient::open(settings);
@@ -109,9 +121,12 @@ void addHostCommands(CLI::App& app, Action& action) {
   });
   addShow(*host, action);
   addStaging(*host, action);
-  addChange(*host, "drain", "Place nothing more on hosts", action);
-  addChange(*host, "activate", "Place VMs on hosts again", action);
-  addChange(*host, "confirm", "Confirm hosts after an alarm, a quarantine or a restore", action);
+  addChange(*host, "drain", "Place nothing more on hosts",
+            "What runs there goes on. The setting outlives restarts of engine and host.", action);
+  addChange(*host, "activate", "Place VMs on hosts again", "", action);
+  addChange(*host, "confirm", "Confirm hosts after an alarm, a quarantine or a restore",
+            "Look at the host first: 'vmsctl host show' tells what is wrong. Takes the role admin.",
+            action);
 }
 
 }  // namespace vms::runner::ctl

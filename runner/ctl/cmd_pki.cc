@@ -9,6 +9,7 @@
 #include "runner/ctl/output.h"
 #include "schema/base/asio_clock.h"
 #include "schema/base/certificate.h"
+#include "schema/base/cli_text.h"
 #include "schema/base/pki.h"
 #include "schema/ids.h"
 
@@ -57,7 +58,7 @@ Outcome<void> check(const Subject& subject, const char* what) {
 
 Outcome<int> report(const Result<IssuedFiles>& files) {
   if (!files) return failureOf(files.error());
-  std::printf("%s\n%s\n", files->certificate.c_str(), files->key.c_str());
+  put(files->certificate.string() + "\n" + files->key.string() + "\n");
   return kExitOk;
 }
 
@@ -97,7 +98,7 @@ Outcome<int> revoke(const Subject& subject) {
   const auto revoked = subject.host.empty() ? revokeServer(subject.folder, subject.server)
                                             : revokeHost(subject.folder, subject.host);
   if (!revoked) return failureOf(revoked.error());
-  std::printf("%s\n", revoked->list.c_str());
+  put(revoked->list.string() + "\n");
   const char* const reader =
       subject.host.empty() ? "each agent's agent.crl" : "the engine's agents.crl";
   std::fprintf(stderr, "revoked %zu certificate%s; put this file where %s says and send SIGHUP\n",
@@ -167,25 +168,31 @@ Outcome<int> show(const Settings& settings, const std::string& place) {
   printRows(settings, rows,
             {{"subject", "SUBJECT"},
              {"kind", "KIND"},
-             {"state", "STATE"},
-             {"expires_at", "EXPIRES"},
+             {"state", "STATE", false, true},
+             {"expires_at", "EXPIRES", true},
              {"days_left", "DAYS"},
-             {"serial", "SERIAL"}});
+             {"serial", "SERIAL", true}});
   return kExitOk;
 }
 
 void addSubject(CLI::App& command, Subject& subject) {
-  command.add_option("DIR", subject.folder, "Folder of the authority")->required();
-  command.add_option("--host", subject.host, "For the agent of this host");
-  command.add_option("--server", subject.server, "For an engine with this name or IP address");
+  command.add_option("DIR", subject.folder, "Folder of the authority")->type_name("")->required();
+  command.add_option("--host", subject.host, "For the agent of this host")->type_name("HOST");
+  command.add_option("--server", subject.server, "For an engine with this name or IP address")
+      ->type_name("NAME");
 }
 
 void addInit(CLI::App& pki, Action& action) {
   auto* command = pki.add_subcommand("init", "Make an authority in a folder");
   auto options = std::make_shared<InitOptions>();
-  command->add_option("DIR", options->folder, "Folder of the authority")->required();
-  command->add_option("--days", options->days, "How long it is good")->check(CLI::Range(1, 36500));
+  command->add_option("DIR", options->folder, "Folder of the authority")->type_name("")->required();
+  command
+      ->add_option("--days", options->days,
+                   "Days that it is good, 1 to 36500; default " + std::to_string(kDefaultCaDays))
+      ->type_name("N")
+      ->check(CLI::Range(1, 36500));
   command->add_flag("--replace", options->replace, "Replace one that exists");
+  describe(*command, "", {"vmsctl pki init /etc/vmsrunner/pki"});
   command->callback([&action, options]() {
     action = [options](const Settings&) {
       return report(initCa(options->folder, options->replace ? Existing::Replace : Existing::Keep,
@@ -198,9 +205,17 @@ void addIssue(CLI::App& pki, Action& action) {
   auto* command = pki.add_subcommand("issue", "Issue a certificate; prints its files");
   auto options = std::make_shared<IssueOptions>();
   addSubject(*command, options->subject);
-  command->add_option("--days", options->days, "How long it is good")->check(CLI::Range(1, 3650));
+  command
+      ->add_option(
+          "--days", options->days,
+          "Days that it is good, 1 to 3650; default " + std::to_string(kDefaultCertificateDays))
+      ->type_name("N")
+      ->check(CLI::Range(1, 3650));
   command->add_flag("--renew", options->renew, "Replace one of the same name and kind");
   command->add_flag("--replace", options->replace, "Replace whatever is there");
+  describe(*command, "",
+           {"vmsctl pki issue /etc/vmsrunner/pki --server engine.example",
+            "vmsctl pki issue /etc/vmsrunner/pki --host host1 --renew"});
   command->callback(
       [&action, options]() { action = [options](const Settings&) { return issue(*options); }; });
 }
@@ -210,6 +225,7 @@ void addRevoke(CLI::App& pki, Action& action) {
       "revoke", "Revoke all certificates of a host or a server; prints the file to copy");
   auto subject = std::make_shared<Subject>();
   addSubject(*command, *subject);
+  describe(*command, "", {"vmsctl pki revoke /etc/vmsrunner/pki --host host1"});
   command->callback(
       [&action, subject]() { action = [subject](const Settings&) { return revoke(*subject); }; });
 }
@@ -217,7 +233,10 @@ void addRevoke(CLI::App& pki, Action& action) {
 void addShow(CLI::App& pki, Action& action) {
   auto* command = pki.add_subcommand("show", "List certificates and when they expire");
   auto place = std::make_shared<std::string>();
-  command->add_option("DIR|FILE", *place, "Folder of the authority, or a PEM file")->required();
+  command->add_option("DIR|FILE", *place, "Folder of the authority, or a PEM file")
+      ->type_name("")
+      ->required();
+  describe(*command, "", {"vmsctl pki show /etc/vmsrunner/pki"});
   command->callback([&action, place]() {
     action = [place](const Settings& settings) { return show(settings, *place); };
   });

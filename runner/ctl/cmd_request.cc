@@ -4,22 +4,33 @@
 #include "runner/ctl/commands.h"
 #include "runner/ctl/follow.h"
 #include "runner/ctl/output.h"
+#include "schema/base/cli_text.h"
 
 /// request list, show, watch, cancel.
 namespace vms::runner::ctl {
 namespace {
 
 std::vector<Column> columns() {
-  return {{"request_id", "REQUEST"},  {"state", "STATE"},       {"total", "TOTAL"},
-          {"queued", "QUEUED"},       {"running", "RUNNING"},   {"ready", "READY"},
-          {"failed", "FAILED"},       {"held", "HELD"},         {"unknown", "UNKNOWN"},
-          {"cancelled", "CANCELLED"}, {"created_at", "CREATED"}};
+  return {{"request_id", "REQUEST"},
+          {"state", "STATE", false, true},
+          {"total", "TOTAL"},
+          {"queued", "QUEUED"},
+          {"running", "RUNNING"},
+          {"ready", "READY"},
+          {"failed", "FAILED"},
+          {"held", "HELD"},
+          {"unknown", "UNKNOWN"},
+          {"cancelled", "CANCELLED"},
+          {"created_at", "CREATED", true}};
 }
 
 void addList(CLI::App& request, Action& action) {
   auto* command = request.add_subcommand("list", "List requests, newest first");
   auto limit = std::make_shared<std::size_t>(50);
-  command->add_option("--limit", *limit, "At most so many")->check(CLI::Range(1, 1'000'000));
+  describe(*command, "", {"vmsctl request list --limit 10"});
+  command->add_option("--limit", *limit, "At most so many; default 50")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1'000'000));
   command->callback([&action, limit]() {
     action = [limit](const Settings& settings) -> Outcome<int> {
       auto api = ApiClient::open(settings);
@@ -33,11 +44,14 @@ void addList(CLI::App& request, Action& action) {
 }
 
 /// A command on one request, by its id.
-void addOne(CLI::App& request, const char* name, const char* help, Action& action,
+void addOne(CLI::App& request, const char* name, const char* help, const std::string& details,
+            Action& action,
             std::function<Outcome<int>(ApiClient&, const Settings&, const std::string&)> work) {
   auto* command = request.add_subcommand(name, help);
   auto id = std::make_shared<std::string>();
-  command->add_option("ID", *id, "The request's id")->required();
+  describe(*command, details,
+           {std::string("vmsctl request ") + name + " 01a1fbd5-e9b6-741e-82ea-cd7eb4dae37c"});
+  command->add_option("REQUEST", *id, "The request's id")->required()->type_name("");
   command->callback([&action, id, work]() {
     action = [id, work](const Settings& settings) -> Outcome<int> {
       auto api = ApiClient::open(settings);
@@ -77,9 +91,14 @@ void addRequestCommands(CLI::App& app, Action& action) {
   auto* request = app.add_subcommand("request", "Show and cancel requests");
   request->require_subcommand(1);
   addList(*request, action);
-  addOne(*request, "show", "Show a request", action, show);
-  addOne(*request, "watch", "Show progress until it is finished", action, watch);
-  addOne(*request, "cancel", "Cancel what has not started yet", action, cancel);
+  addOne(*request, "show", "Show a request", "", action, show);
+  addOne(*request, "watch", "Show progress until it is finished",
+         "Exit status 0 when all VMs are up, 1 when some failed, 3 when --timeout passed. Ctrl-C "
+         "ends\n"
+         "the watching, not the request. With --output ndjson each state is one line.",
+         action, watch);
+  addOne(*request, "cancel", "Cancel what has not started yet", "VMs that run already go on.",
+         action, cancel);
 }
 
 }  // namespace vms::runner::ctl

@@ -1,11 +1,16 @@
+#include <fmt/format.h>
+
 #include <CLI/App.hpp>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <optional>
 
 #include "runner/ctl/commands.h"
 #include "runner/ctl/follow.h"
 #include "runner/ctl/output.h"
+#include "runner/ctl/text_width.h"
+#include "schema/base/cli_text.h"
 #include "schema/base/rng.h"
 #include "schema/base/uuid.h"
 
@@ -46,11 +51,23 @@ Outcome<json::object> bodyOf(const RunOptions& options) {
 Outcome<int> dryRun(ApiClient& api, const Settings& settings, json::object body) {
   const auto rows = rowsOf(api.send("POST", "/v1/requests?dry_run=true", std::move(body)), "vms");
   if (!rows) return rows.error();
-  printRows(settings, *rows, {{"vm_name", "VM"}, {"host", "HOST"}, {"why_not", "WHY NOT"}});
+  printRows(settings, *rows, {{"vm_name", "VM"}, {"host", "HOST"}, {"why_not", "WHY NOT", true}});
+  std::map<std::string, std::size_t> per_host;
+  std::size_t nowhere = 0;
   for (const auto& row : *rows) {
-    if (row.is_object() && stringOf(row.get_object(), "host").empty()) return kExitFailed;
+    const std::string host = row.is_object() ? stringOf(row.get_object(), "host") : std::string();
+    ++(host.empty() ? nowhere : per_host[host]);
   }
-  return kExitOk;
+  if (settings.format() == Output::Table) {
+    std::string summary =
+        fmt::format("\n{} of {} VMs would start", rows->size() - nowhere, rows->size());
+    for (const auto& [host, count] : per_host) {
+      summary += fmt::format("{} {} on {}", host == per_host.begin()->first ? ":" : ",", count,
+                             printable(host));
+    }
+    put(summary + "\n");
+  }
+  return nowhere == 0 ? kExitOk : kExitFailed;
 }
 
 Outcome<int> run(const Settings& settings, const RunOptions& options) {
@@ -73,7 +90,7 @@ Outcome<int> run(const Settings& settings, const RunOptions& options) {
   follow.accepted = true;
   if (options.wait) return followRequest(*api, settings, follow);
   if (settings.format() == Output::Table) {
-    std::printf("%s\n", follow.request_id.c_str());
+    put(follow.request_id + "\n");
   } else {
     printObject(settings, *request);
   }
@@ -86,17 +103,33 @@ void addRunCommand(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("run", "Start VMs with one bulk request; prints its id");
   auto options = std::make_shared<RunOptions>();
   addVmChoice(*command, options->choice);
-  command->add_option("--host", options->host, "Only on this host");
-  addList(*command, "--avoid", options->avoid, "Not on this host; may repeat", true);
-  command->add_option("--priority", options->priority, "0 to 100; default: each VM's own")
+  command->add_option("--host", options->host, "Only on this host")->type_name("HOST");
+  addList(*command, "--avoid", options->avoid, "Not on this host; may repeat", "HOST", true);
+  command
+      ->add_option("--priority", options->priority,
+                   "0 to 100, higher starts first; default: each VM's own")
+      ->type_name("N")
       ->check(CLI::Range(0, 100));
   command->add_flag("--paused", options->paused, "Leave the guests paused");
-  command->add_option("--deadline", options->deadline,
-                      "Runs that are not sent to a host by then fail, as 60s");
-  command->add_option("--key", options->key,
-                      "Idempotency key: the same key again returns the same request");
+  command
+      ->add_option("--deadline", options->deadline,
+                   "Runs that are not sent to a host by then fail, as 60s; default: none")
+      ->type_name("TIME");
+  command
+      ->add_option(
+          "--key", options->key,
+          "Idempotency key: the same key again returns the same request; default: a new one")
+      ->type_name("KEY");
   command->add_flag("--wait", options->wait, "Show progress until all are up or failed");
-  command->add_flag("--dry-run", options->dry_run, "Only say where each would go");
+  command->add_flag("--dry-run", options->dry_run,
+                    "Start nothing; say where each would go now, or what it lacks");
+  describe(
+      *command,
+      "A VM that runs already counts as up. Without --wait the request's id is printed at once.\n"
+      "Exit status with --wait: 0 all are up, 1 some failed, 3 --timeout passed; with --dry-run:\n"
+      "0 all would start, 1 some would not. Ctrl-C ends the waiting, not the request.",
+      {"vmsctl run --all --wait --timeout 5m", "vmsctl run web1 web2 --avoid host3 --deadline 60s",
+       "vmsctl run --selector tier=web --dry-run"});
   command->callback([&action, options]() {
     action = [options](const Settings& settings) { return run(settings, *options); };
   });

@@ -1,11 +1,15 @@
+#include <unistd.h>
+
 #include <CLI/App.hpp>
 #include <algorithm>
 #include <memory>
-#include <set>
 
 #include "runner/ctl/commands.h"
 #include "runner/ctl/follow.h"
+#include "runner/ctl/interrupt.h"
 #include "runner/ctl/output.h"
+#include "runner/ctl/progress.h"
+#include "schema/base/cli_text.h"
 
 /// stop.
 namespace vms::runner::ctl {
@@ -15,82 +19,147 @@ constexpr Duration kAskEvery = milliseconds(500);
 /// Above it, one list of all VMs costs less than asking for each.
 constexpr std::size_t kAskEach = 20;
 
-/// Removes from `waiting` (ids) what has stopped or is gone.
-Outcome<void> removeStopped(ApiClient& api, std::set<std::string>& waiting) {
-  if (waiting.size() > kAskEach) {
-    const auto rows = api.getAll("/v1/vms", {}, "vms", SIZE_MAX);
-    if (!rows) return rows.error();
-    std::set<std::string> left;
-    for (const auto& row : *rows) {
-      if (!row.is_object()) continue;
-      const std::string id = stringOf(row.get_object(), "vm_id");
-      if (waiting.contains(id) && stringOf(row.get_object(), "state") != "stopped") left.insert(id);
+/// What the engine answered, one row per VM, kept up to date until nothing is stopping any more.
+class Stopping {
+ public:
+  Stopping(ApiClient& api, const Settings& settings, json::array rows, TimePoint started)
+      : api_(api),
+        progress_(started, stopCounting()),
+        printer_(screenOf(STDERR_FILENO, settings.colour())) {
+    for (auto& row : rows) {
+      if (row.is_object()) rows_.push_back(std::move(row));
     }
-    waiting = std::move(left);
+  }
+
+  Outcome<void> wait(TimePoint deadline) {
+    catchInterrupts();
+    bool told_away = false;
+    for (;;) {
+      progress_.merge(counts(), api_.clock().now());
+      const auto left = static_cast<std::size_t>(numberOf(progress_.view(), "stopping"));
+      if (left == 0) break;
+      if (!told_away) printer_.show(progress_, api_.clock().now());
+      const TimePoint now = api_.clock().now();
+      if (interrupted() || now >= deadline) {
+        printer_.finish(progress_, now);
+        return interrupted() ? interruptedWith(left) : timedOutWith(left);
+      }
+      api_.pause(std::min(kAskEvery, deadline - now));
+      const auto asked = ask(left);
+      if (!asked && interrupted()) continue;
+      // The engine may be restarting.
+      if (!asked && asked.error().status != kExitUnreachable) return asked.error();
+      if (!asked && !told_away) printer_.note("the engine is away; waiting for it to come back");
+      told_away = !asked;
+    }
+    printer_.finish(progress_, api_.clock().now());
     return {};
   }
-  const std::set<std::string> asked = waiting;
-  for (const std::string& id : asked) {
-    const auto view = objectOf(api.get("/v1/vms/" + encode(id)));
-    if (!view && view.error().status != kExitFailed) return view.error();
-    if (!view || stringOf(*view, "state") == "stopped") waiting.erase(id);
-  }
-  return {};
-}
 
-Outcome<int> waitStopped(ApiClient& api, std::set<std::string> waiting, TimePoint deadline) {
-  while (!waiting.empty()) {
-    const auto asked = removeStopped(api, waiting);
-    // The engine may be restarting.
-    if (!asked && asked.error().status != kExitUnreachable) return asked.error();
-    if (waiting.empty()) break;
-    const TimePoint now = api.clock().now();
-    if (now >= deadline) {
-      return Failure(kExitTimeout, std::to_string(waiting.size()) +
-                                       " VMs have not stopped when --timeout ends; wait longer or "
-                                       "stop them with --force");
+  const json::array& rows() const { return rows_; }
+
+ private:
+  static bool isStopping(const json::object& row) { return stringOf(row, "state") == "stopping"; }
+
+  static Failure interruptedWith(std::size_t left) {
+    return Failure(kExitInterrupted, "interrupted: " + std::to_string(left) +
+                                         " VMs go on stopping; see 'vmsctl vm list'");
+  }
+  static Failure timedOutWith(std::size_t left) {
+    return Failure(kExitTimeout, std::to_string(left) +
+                                     " VMs have not stopped when --timeout ends; wait longer or "
+                                     "stop them with --force");
+  }
+
+  json::object counts() const {
+    json::object counts;
+    for (const char* state : stopCounting().states) counts[state] = 0;
+    for (const auto& row : rows_) {
+      auto& count = counts[stringOf(row.get_object(), "state")];
+      count = count.is_int64() ? count.get_int64() + 1 : 1;
     }
-    api.pause(std::min(kAskEvery, deadline - now));
+    counts["total"] = rows_.size();
+    return counts;
   }
-  return kExitOk;
-}
 
-Outcome<int> stop(const Settings& settings, const VmChoice& choice, bool force, bool wait) {
-  auto body = selectionOf(choice);
+  /// What stopped since; a VM that is gone has stopped, too.
+  Outcome<void> ask(std::size_t left) {
+    if (left > kAskEach) return askForAll();
+    for (auto& row : rows_) {
+      json::object& item = row.get_object();
+      if (!isStopping(item)) continue;
+      const auto view = objectOf(api_.get("/v1/vms/" + encode(stringOf(item, "vm_id"))));
+      if (!view && view.error().status != kExitFailed) return view.error();
+      if (!view || stringOf(*view, "state") == "stopped") item["state"] = "stopped";
+    }
+    return {};
+  }
+
+  Outcome<void> askForAll() {
+    const auto vms = api_.getAll("/v1/vms", {}, "vms", SIZE_MAX);
+    if (!vms) return vms.error();
+    std::map<std::string, std::string> states;
+    for (const auto& vm : *vms) {
+      if (!vm.is_object()) continue;
+      states[stringOf(vm.get_object(), "vm_id")] = stringOf(vm.get_object(), "state");
+    }
+    for (auto& row : rows_) {
+      json::object& item = row.get_object();
+      if (!isStopping(item)) continue;
+      const auto found = states.find(stringOf(item, "vm_id"));
+      if (found == states.end() || found->second == "stopped") item["state"] = "stopped";
+    }
+    return {};
+  }
+
+  ApiClient& api_;
+  json::array rows_;
+  Progress progress_;
+  ProgressPrinter printer_;
+};
+
+struct StopOptions {
+  VmChoice choice;
+  bool force = false, wait = false;
+};
+
+Outcome<int> stop(const Settings& settings, const StopOptions& options) {
+  auto body = selectionOf(options.choice);
   if (!body) return body.error();
   auto api = ApiClient::open(settings);
   if (!api) return api.error();
+  const TimePoint started = api->clock().now();
   const TimePoint deadline = deadlineOf(settings, api->clock());
-  if (force) (*body)["force"] = true;
-  const auto rows = rowsOf(api->send("POST", "/v1/vms:stop", std::move(*body)), "vms");
+  if (options.force) (*body)["force"] = true;
+  auto rows = rowsOf(api->send("POST", "/v1/vms:stop", std::move(*body)), "vms");
   if (!rows) return rows.error();
-  int status = kExitOk;
-  std::set<std::string> stopping;
-  for (const auto& row : *rows) {
-    if (!row.is_object()) continue;
-    const std::string state = stringOf(row.get_object(), "state");
-    if (state == "refused") status = kExitFailed;
-    if (state == "stopping") stopping.insert(stringOf(row.get_object(), "vm_id"));
-  }
-  printRows(settings, *rows, {{"vm_name", "VM"}, {"state", "STATE"}, {"error", "ERROR"}});
-  if (!wait) return status;
-  const auto waited = waitStopped(*api, std::move(stopping), deadline);
+  Stopping stopping(*api, settings, std::move(*rows), started);
+  const auto waited = options.wait ? stopping.wait(deadline) : Outcome<void>();
+  printRows(settings, stopping.rows(),
+            {{"vm_name", "VM"}, {"state", "STATE", false, true}, {"error", "ERROR", true}});
   if (!waited) return waited.error();
-  return status;
+  for (const auto& row : stopping.rows()) {
+    if (stringOf(row.get_object(), "state") == "refused") return kExitFailed;
+  }
+  return kExitOk;
 }
 
 }  // namespace
 
 void addStopCommand(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("stop", "Stop VMs and cancel their queued runs");
-  auto choice = std::make_shared<VmChoice>();
-  auto force = std::make_shared<bool>(false);
-  auto wait = std::make_shared<bool>(false);
-  addVmChoice(*command, *choice);
-  command->add_flag("--force", *force, "Pull the plug instead of asking the guest");
-  command->add_flag("--wait", *wait, "Until all have stopped");
-  command->callback([&action, choice, force, wait]() {
-    action = [choice, force, wait](const Settings& s) { return stop(s, *choice, *force, *wait); };
+  auto options = std::make_shared<StopOptions>();
+  addVmChoice(*command, options->choice);
+  command->add_flag("--force", options->force, "Pull the plug instead of asking the guest");
+  command->add_flag("--wait", options->wait, "Show progress until all have stopped");
+  describe(
+      *command,
+      "Without --force the guest is asked to shut down (ACPI), and may refuse. With --wait the\n"
+      "table shows the final states. Exit status 1 when a stop was refused.",
+      {"vmsctl stop web1 db", "vmsctl stop --selector tier=web --wait --timeout 2m",
+       "vmsctl stop --all --force --wait"});
+  command->callback([&action, options]() {
+    action = [options](const Settings& s) { return stop(s, *options); };
   });
 }
 

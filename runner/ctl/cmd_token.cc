@@ -8,6 +8,7 @@
 
 #include "runner/ctl/commands.h"
 #include "runner/ctl/output.h"
+#include "schema/base/cli_text.h"
 #include "schema/base/files.h"
 #include "schema/base/unique_fd.h"
 
@@ -59,7 +60,7 @@ Outcome<int> create(const Settings& settings, const TokenOptions& options) {
     token->erase("token");
   }
   if (settings.format() == Output::Table && !*fd) {
-    std::printf("%s\n", stringOf(*token, "token").c_str());
+    put(stringOf(*token, "token") + "\n");
   } else {
     printObject(settings, *token);
   }
@@ -69,20 +70,32 @@ Outcome<int> create(const Settings& settings, const TokenOptions& options) {
 void addCreate(CLI::App& token, Action& action) {
   auto* command = token.add_subcommand("create", "Create a token; prints it once");
   auto options = std::make_shared<TokenOptions>();
-  command->add_option("--role", options->role, "viewer, operator or admin")
+  command
+      ->add_option("--role", options->role, "What it may do; each may do what the one before may")
+      ->type_name("")
       ->required()
       ->check(CLI::IsMember({"viewer", "operator", "admin"}));
-  command->add_option("--name", options->name, "Who it is for");
-  command->add_option("--expires", options->expires, "How long it is good, as 90d");
-  command->add_option("--file", options->file, "Write it here (mode 0600) instead of printing it");
+  command->add_option("--name", options->name, "Who it is for")->type_name("NAME");
+  command
+      ->add_option("--expires", options->expires, "How long it is good, as 90d; default: for ever")
+      ->type_name("TIME");
+  command
+      ->add_option("--file", options->file, "Write it to a new file (mode 0600), not to the output")
+      ->type_name("FILE");
+  describe(*command, "",
+           {"vmsctl token create --role operator --name ci --expires 90d --file ci.token"});
   command->callback([&action, options]() {
     action = [options](const Settings& settings) { return create(settings, *options); };
   });
 }
 
 std::vector<Column> columns() {
-  return {{"token_id", "TOKEN"},     {"name", "NAME"},          {"role", "ROLE"},
-          {"created_at", "CREATED"}, {"expires_at", "EXPIRES"}, {"revoked_at", "REVOKED"}};
+  return {{"token_id", "TOKEN"},
+          {"name", "NAME"},
+          {"role", "ROLE"},
+          {"created_at", "CREATED", true},
+          {"expires_at", "EXPIRES", true},
+          {"revoked_at", "REVOKED", true}};
 }
 
 }  // namespace
@@ -91,7 +104,9 @@ void addTokenCommands(CLI::App& app, Action& action) {
   auto* token = app.add_subcommand("token", "Create and revoke tokens");
   token->require_subcommand(1);
   addCreate(*token, action);
-  token->add_subcommand("list", "List tokens")->callback([&action]() {
+  auto* list = token->add_subcommand("list", "List tokens");
+  describe(*list, "", {"vmsctl token list"});
+  list->callback([&action]() {
     action = [](const Settings& settings) -> Outcome<int> {
       auto api = ApiClient::open(settings);
       if (!api) return api.error();
@@ -103,7 +118,8 @@ void addTokenCommands(CLI::App& app, Action& action) {
   });
   auto* revoke = token->add_subcommand("revoke", "Revoke a token");
   auto id = std::make_shared<std::string>();
-  revoke->add_option("ID", *id, "The token's id")->required();
+  describe(*revoke, "It is refused from then on.", {"vmsctl token revoke 4f1c2a9e0b7d"});
+  revoke->add_option("TOKEN", *id, "The token's id")->required()->type_name("");
   revoke->callback([&action, id]() {
     action = [id](const Settings& settings) -> Outcome<int> {
       auto api = ApiClient::open(settings);

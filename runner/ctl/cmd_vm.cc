@@ -7,6 +7,7 @@
 
 #include "runner/ctl/commands.h"
 #include "runner/ctl/output.h"
+#include "schema/base/cli_text.h"
 #include "schema/base/files.h"
 
 /// vm define, list, show, set, undefine.
@@ -22,15 +23,23 @@ struct SettingOptions {
 };
 
 void addSettings(CLI::App& command, SettingOptions& options) {
-  command.add_option("--priority", options.priority, "0 to 100, higher starts first")
+  command
+      .add_option("--priority", options.priority, "0 to 100, higher starts first; a new VM has 50")
+      ->type_name("N")
       ->check(CLI::Range(0, 100));
-  command.add_option("--ha", options.ha, "What happens when the host is lost: restart or off")
+  command.add_option("--ha", options.ha, "What happens when the host is lost; a new VM has off")
+      ->type_name("")
       ->check(CLI::IsMember({"restart", "off"}));
-  command.add_option("--tier", options.tier, "0 to 9, lower starts first")->check(CLI::Range(0, 9));
-  addList(command, "--after", options.after, "VMs that must be up before", true);
-  command.add_option("--gate", options.gate,
-                     "When later tiers may follow: running, guest-agent or delay:30s");
-  addList(command, "--label", options.labels, "KEY=VALUE; may repeat", false);
+  command.add_option("--tier", options.tier, "0 to 9, lower starts first; a new VM has 5")
+      ->type_name("N")
+      ->check(CLI::Range(0, 9));
+  addList(command, "--after", options.after, "VMs that must be up before; may repeat", "VM", true);
+  command
+      .add_option(
+          "--gate", options.gate,
+          "When later tiers may follow: running, guest-agent or delay:30s; a new VM has running")
+      ->type_name("GATE");
+  addList(command, "--label", options.labels, "Label; may repeat", "KEY=VALUE", false);
 }
 
 Outcome<json::object> settingsOf(const SettingOptions& options) {
@@ -53,8 +62,14 @@ Outcome<json::object> settingsOf(const SettingOptions& options) {
 }
 
 std::vector<Column> columns() {
-  return {{"vm_name", "NAME"}, {"state", "STATE"}, {"host", "HOST"},        {"priority", "PRIO"},
-          {"ha", "HA"},        {"tier", "TIER"},   {"state_reason", "WHY"}, {"vm_id", "ID"}};
+  return {{"vm_name", "NAME"},
+          {"state", "STATE", false, true},
+          {"host", "HOST"},
+          {"priority", "PRIO"},
+          {"ha", "HA"},
+          {"tier", "TIER"},
+          {"state_reason", "WHY", true},
+          {"vm_id", "ID", true}};
 }
 
 Outcome<std::string> readDocument(const std::string& file) {
@@ -77,6 +92,9 @@ Outcome<int> define(const Settings& settings, const std::vector<std::string>& fi
   for (const std::string& file : files) {
     auto xml = readDocument(file);
     if (!xml) return xml.error();
+    if (xml->empty()) {
+      return Failure(kExitFailed, (file == "-" ? "stdin" : file) + " is empty; give domain XML");
+    }
     (*body)["xml"] = std::move(*xml);
     const auto rows = rowsOf(api->send("POST", "/v1/vms", *body), "vms");
     if (!rows) {
@@ -85,7 +103,7 @@ Outcome<int> define(const Settings& settings, const std::vector<std::string>& fi
     }
     for (const auto& row : *rows) {
       if (settings.format() == Output::Table && row.is_object()) {
-        std::printf("%s\n", stringOf(row.get_object(), "vm_id").c_str());
+        put(stringOf(row.get_object(), "vm_id") + "\n");
       }
       defined.push_back(row);
     }
@@ -115,8 +133,13 @@ void addDefine(CLI::App& vm, Action& action) {
   auto files = std::make_shared<std::vector<std::string>>();
   auto options = std::make_shared<SettingOptions>();
   command->add_option("FILE", *files, "A <domain>, or many in one <domains>; - for stdin")
+      ->type_name("")
       ->required();
   addSettings(*command, *options);
+  describe(*command,
+           "All VMs of a file are defined, or none. The same name and UUID again update the VM.",
+           {"vmsctl vm define web1.xml --label tier=web --priority 80",
+            "virsh dumpxml db | vmsctl vm define - --ha restart --gate delay:30s"});
   command->callback([&action, files, options]() {
     action = [files, options](const Settings& s) { return define(s, *files, *options); };
   });
@@ -125,7 +148,10 @@ void addDefine(CLI::App& vm, Action& action) {
 void addList(CLI::App& vm, Action& action) {
   auto* command = vm.add_subcommand("list", "List VMs by name");
   auto selector = std::make_shared<std::vector<std::string>>();
-  ctl::addList(*command, "--selector", *selector, "VMs with the label KEY=VALUE; may repeat", true);
+  ctl::addList(*command, "--selector", *selector, "Those with this label; repeated: with all",
+               "KEY=VALUE", true);
+  describe(*command, "",
+           {"vmsctl vm list --selector tier=web", "vmsctl vm list --output csv > vms.csv"});
   command->callback([&action, selector]() {
     action = [selector](const Settings& settings) -> Outcome<int> {
       if (const auto labels = labelsOf(*selector, "--selector"); !labels) return labels.error();
@@ -143,26 +169,52 @@ void addList(CLI::App& vm, Action& action) {
   });
 }
 
+/// The documents alone; several in one root, so that they can be defined again.
+void printXml(const json::array& vms) {
+  if (vms.size() != 1) put("<domains>\n");
+  for (const auto& vm : vms) put(stringOf(vm.get_object(), "xml") + "\n");
+  if (vms.size() != 1) put("</domains>\n");
+}
+
+Outcome<int> show(const Settings& settings, const VmChoice& choice, bool xml) {
+  if (const auto checked = selectionOf(choice); !checked) return checked.error();
+  auto api = ApiClient::open(settings);
+  if (!api) return api.error();
+  const auto names = namesOf(*api, choice);
+  if (!names) return names.error();
+  json::array vms;
+  const auto done = forEach(*names, [&](const std::string& name) -> Outcome<int> {
+    auto view = objectOf(api->get("/v1/vms/" + encode(name)));
+    if (!view) return view.error();
+    if (!xml && settings.format() == Output::Table) view->erase("xml");
+    vms.emplace_back(std::move(*view));
+    return kExitOk;
+  });
+  const bool one = choice.vms.size() == 1;
+  if (!done && vms.empty()) return done.error();
+  if (xml) {
+    printXml(vms);
+  } else if (one) {
+    printObject(settings, vms.front().get_object());
+  } else if (settings.format() != Output::Table) {
+    printRows(settings, vms, columns());
+  } else {
+    for (std::size_t i = 0; i < vms.size(); ++i) {
+      put((i == 0 ? "" : "\n") + listingOf(vms[i].get_object()));
+    }
+  }
+  return done;
+}
+
 void addShow(CLI::App& vm, Action& action) {
-  auto* command = vm.add_subcommand("show", "Show a VM");
-  auto name = std::make_shared<std::string>();
+  auto* command = vm.add_subcommand("show", "Show VMs with their settings and newest attempt");
+  auto choice = std::make_shared<VmChoice>();
   auto xml = std::make_shared<bool>(false);
-  command->add_option("VM", *name, "Name or id")->required();
-  command->add_flag("--xml", *xml, "Only its domain XML");
-  command->callback([&action, name, xml]() {
-    action = [name, xml](const Settings& settings) -> Outcome<int> {
-      auto api = ApiClient::open(settings);
-      if (!api) return api.error();
-      auto view = objectOf(api->get("/v1/vms/" + encode(*name)));
-      if (!view) return view.error();
-      if (*xml) {
-        std::printf("%s\n", stringOf(*view, "xml").c_str());
-        return kExitOk;
-      }
-      if (settings.format() == Output::Table) view->erase("xml");
-      printObject(settings, *view);
-      return kExitOk;
-    };
+  addVmChoice(*command, *choice);
+  command->add_flag("--xml", *xml, "Only the domain XML; of several VMs in one <domains>");
+  describe(*command, "", {"vmsctl vm show web1", "vmsctl vm show --all --xml > vms.xml"});
+  command->callback([&action, choice, xml]() {
+    action = [choice, xml](const Settings& settings) { return show(settings, *choice, *xml); };
   });
 }
 
@@ -172,6 +224,9 @@ void addSet(CLI::App& vm, Action& action) {
   auto options = std::make_shared<SettingOptions>();
   addVmChoice(*command, *choice);
   addSettings(*command, *options);
+  describe(*command, "What is not given stays as it is. A label with an empty value is removed.",
+           {"vmsctl vm set web1 --priority 80", "vmsctl vm set --selector tier=web --ha restart",
+            "vmsctl vm set db --label tier="});
   command->callback([&action, choice, options]() {
     action = [choice, options](const Settings& settings) -> Outcome<int> {
       const auto body = settingsOf(*options);
@@ -194,7 +249,7 @@ void addSet(CLI::App& vm, Action& action) {
         changed.emplace_back(std::move(*view));
         return kExitOk;
       });
-      printRows(settings, changed, columns());
+      if (done || !changed.empty()) printRows(settings, changed, columns());
       return done;
     };
   });
@@ -204,6 +259,8 @@ void addUndefine(CLI::App& vm, Action& action) {
   auto* command = vm.add_subcommand("undefine", "Forget VMs that are stopped");
   auto choice = std::make_shared<VmChoice>();
   addVmChoice(*command, *choice);
+  describe(*command, "A VM whose attempt is open or unknown is refused: stop it first.",
+           {"vmsctl vm undefine web1 web2", "vmsctl vm undefine --selector tier=test"});
   command->callback([&action, choice]() {
     action = [choice](const Settings& settings) -> Outcome<int> {
       if (const auto checked = selectionOf(*choice); !checked) return checked.error();
@@ -221,7 +278,8 @@ void addUndefine(CLI::App& vm, Action& action) {
         gone.emplace_back(std::move(row));
         return kExitOk;
       });
-      printRows(settings, gone, {{"vm", "VM"}, {"state", "STATE"}});
+      if (done || !gone.empty())
+        printRows(settings, gone, {{"vm", "VM"}, {"state", "STATE", false, true}});
       return done;
     };
   });

@@ -1,20 +1,23 @@
 #include "runner/ctl/commands.h"
 
 #include <CLI/App.hpp>
+#include <set>
 
 namespace vms::runner::ctl {
 
 void addList(CLI::App& command, const std::string& name, std::vector<std::string>& values,
-             const std::string& help, bool commas) {
+             const std::string& help, const std::string& value_name, bool commas) {
   auto* option = command.add_option(name, values, help)->allow_extra_args(false);
+  option->type_name(value_name);
   option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   if (commas) option->delimiter(',');
 }
 
 void addVmChoice(CLI::App& command, VmChoice& choice) {
-  command.add_option("VM", choice.vms, "Names or ids");
+  command.add_option("VM", choice.vms, "Names or ids")->type_name("");
   command.add_flag("--all", choice.all, "All VMs");
-  addList(command, "--selector", choice.selector, "VMs with the label KEY=VALUE; may repeat", true);
+  addList(command, "--selector", choice.selector, "VMs with this label; repeated: with all of them",
+          "KEY=VALUE", true);
 }
 
 Outcome<json::object> labelsOf(const std::vector<std::string>& pairs, const std::string& option) {
@@ -24,7 +27,15 @@ Outcome<json::object> labelsOf(const std::vector<std::string>& pairs, const std:
     if (equals == std::string::npos || equals == 0) {
       return Failure(kExitUsage, option + " '" + pair + "' has not the form KEY=VALUE; give it so");
     }
-    labels[pair.substr(0, equals)] = pair.substr(equals + 1);
+    const std::string key = pair.substr(0, equals);
+    const std::string value = pair.substr(equals + 1);
+    if (const auto* before = labels.if_contains(key);
+        before != nullptr && *before != json::value(value)) {
+      return Failure(kExitUsage, option + " names '" + key +
+                                     "' twice, with different values; "
+                                     "give it once");
+    }
+    labels[key] = value;
   }
   return labels;
 }
@@ -55,7 +66,14 @@ Outcome<json::object> selectionOf(const VmChoice& choice) {
 Outcome<std::vector<std::string>> namesOf(ApiClient& api, const VmChoice& choice) {
   const auto selection = selectionOf(choice);
   if (!selection) return selection.error();
-  if (!choice.vms.empty()) return choice.vms;
+  if (!choice.vms.empty()) {
+    std::set<std::string> seen;
+    std::vector<std::string> once;
+    for (const std::string& vm : choice.vms) {
+      if (seen.insert(vm).second) once.push_back(vm);
+    }
+    return once;
+  }
   std::string selector;
   for (const std::string& pair : choice.selector) selector += (selector.empty() ? "" : ",") + pair;
   Query query;

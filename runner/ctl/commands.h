@@ -26,6 +26,9 @@ void addStopCommand(CLI::App& app, Action& action);
 void addRequestCommands(CLI::App& app, Action& action);
 void addHostCommands(CLI::App& app, Action& action);
 void addHistoryCommand(CLI::App& app, Action& action);
+void addWatchCommand(CLI::App& app, Action& action);
+/// Takes the whole command line, which must be alive when the action runs.
+void addCompletionCommand(CLI::App& app, Action& action);
 void addTokenCommands(CLI::App& app, Action& action);
 void addPkiCommands(CLI::App& app, Action& action);
 
@@ -39,14 +42,14 @@ struct VmChoice {
 void addVmChoice(CLI::App& command, VmChoice& choice);
 /// As the API wants it. Usage: none or several of the three, or a selector without '='.
 Outcome<json::object> selectionOf(const VmChoice& choice);
-/// The names, asking the engine for those of a selector or of --all.
+/// The names, each once, asking the engine for those of a selector or of --all.
 Outcome<std::vector<std::string>> namesOf(ApiClient& api, const VmChoice& choice);
 
 /// Adds an option that may be given many times, with one value each or several with commas.
 void addList(CLI::App& command, const std::string& name, std::vector<std::string>& values,
-             const std::string& help, bool commas);
+             const std::string& help, const std::string& value_name, bool commas);
 
-/// "k=v" each. Usage: without '='.
+/// "k=v" each. Usage: without '=', or one key with two values.
 Outcome<json::object> labelsOf(const std::vector<std::string>& pairs, const std::string& option);
 
 /// The rows of one list. Failed: the answer has none.

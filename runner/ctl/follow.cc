@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <optional>
 
+#include "runner/ctl/interrupt.h"
 #include "runner/ctl/progress.h"
 #include "schema/base/json.h"
 
@@ -19,14 +20,14 @@ constexpr Duration kRetryMax = seconds(2);
 /// One connection after another, and what has been learned over all of them.
 class Follower {
  public:
-  Follower(ApiClient& api, const Follow& follow)
+  Follower(ApiClient& api, const Settings& settings, const Follow& follow)
       : api_(api),
         request_id_(follow.request_id),
         deadline_(follow.deadline),
         accepted_(follow.accepted),
         each_state_(follow.each_state),
         progress_(follow.started),
-        printer_(screenOf(STDERR_FILENO)) {}
+        printer_(screenOf(STDERR_FILENO, settings.colour())) {}
 
   /// Until the request is finished. Unreachable only when it never was reached.
   Outcome<void> run() {
@@ -45,6 +46,8 @@ class Follower {
         return Failure(kExitFailed, "request " + request_id_ +
                                         " is no longer known; see 'vmsctl history --request'");
       }
+      if (interrupted()) return interruptedHere();
+      if (flushOutput() != 0) return {};  // Told at the end.
       if (late()) return timedOut();
       if (!streamed &&
           (streamed.error().status != kExitUnreachable || !(progress_.known() || accepted_))) {
@@ -57,6 +60,7 @@ class Follower {
       }
       api_.pause(std::min(pause_for, std::max(Duration::zero(), deadline_ - api_.clock().now())));
       pause_for = std::min(pause_for * 2, kRetryMax);
+      if (interrupted()) return interruptedHere();
       if (late()) return timedOut();
     }
   }
@@ -65,6 +69,14 @@ class Follower {
 
  private:
   bool late() const { return api_.clock().now() >= deadline_; }
+
+  Failure interruptedHere() {
+    printer_.finish(progress_, api_.clock().now());
+    return Failure(kExitInterrupted, "interrupted: request " + request_id_ +
+                                         " goes on; watch it with 'vmsctl request watch " +
+                                         request_id_ + "' or end it with 'vmsctl request cancel " +
+                                         request_id_ + "'");
+  }
 
   Failure timedOut() {
     printer_.finish(progress_, api_.clock().now());
@@ -89,8 +101,8 @@ class Follower {
     const TimePoint now = api_.clock().now();
     progress_.merge(data->get_object(), now);
     if (each_state_) {
-      std::printf("%s\n", json::serialize(progress_.view()).c_str());
-      std::fflush(stdout);
+      put(json::serialize(progress_.view()) + "\n");
+      if (flushOutput() != 0) return false;
     }
     printer_.show(progress_, now);
     return !progress_.finished();
@@ -98,7 +110,7 @@ class Follower {
 
   bool onTick() {
     if (!told_lost_) printer_.show(progress_, api_.clock().now());
-    return !late();
+    return !late() && !interrupted();
   }
 
   ApiClient& api_;
@@ -121,13 +133,16 @@ TimePoint deadlineOf(const Settings& settings, const Clock& clock) {
 }
 
 Outcome<int> followRequest(ApiClient& api, const Settings& settings, const Follow& follow) {
-  Follower follower(api, follow);
+  catchInterrupts();
+  Follower follower(api, settings, follow);
   const auto done = follower.run();
   const Progress& progress = follower.progress();
   if (!done && !progress.known()) return done.error();
+  // The message says it all.
+  if (!done && done.error().status == kExitInterrupted) return done.error();
   if (settings.format() == Output::Table) {
     const std::string summary = progress.summary(api.clock().now());
-    std::fwrite(summary.data(), 1, summary.size(), stdout);
+    put(summary);
   } else if (!follow.each_state) {
     printObject(settings, progress.view());
   }

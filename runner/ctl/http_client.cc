@@ -5,6 +5,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/error.hpp>
 #include <boost/asio/ssl/host_name_verification.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/write.hpp>
@@ -13,6 +14,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 
+#include "runner/ctl/interrupt.h"
 #include "schema/base/asio_clock.h"
 
 namespace vms::runner::ctl {
@@ -65,6 +67,12 @@ std::string lower(std::string_view text) {
   return out;
 }
 
+std::string wordsOf(error_code ec) {
+  const bool ended = ec == http::error::end_of_stream || ec == http::error::partial_message ||
+                     ec == asio::error::eof || ec == asio::ssl::error::stream_truncated;
+  return ended ? "it ended in the middle of an answer" : ec.message();
+}
+
 }  // namespace
 
 struct HttpClient::Impl {
@@ -93,6 +101,7 @@ class Exchange {
 
   Transported<HttpAnswer> run(const HttpCall& call,
                               const std::function<bool(std::string_view)>& data) {
+    changes_ = call.method != "GET";
     if (auto connected = connect(); !connected) return connected.error();
     if (auto sent = sendCall(call); !sent) return sent.error();
     return receive(data);
@@ -101,13 +110,15 @@ class Exchange {
  private:
   enum class Ended { Done, TimedOut, Stopped };
 
+  bool wantsOn() const { return !interrupted() && (!tick_ || tick_()); }
+
   /// Runs the operation that was started until `done`; beyond the limit it is given up.
   Ended wait(const bool& done, Duration limit) {
     const TimePoint until = clock_.now() + limit;
     while (!done) {
       const Duration left = until - clock_.now();
       const bool stop = left <= Duration::zero();
-      if (stop || (tick_ && !tick_())) {
+      if (stop || !wantsOn()) {
         error_code ignored;
         resolver_.cancel();
         stream_.lowest_layer().close(ignored);
@@ -180,19 +191,24 @@ class Exchange {
               "; give the engine's authority with --ca and a name that the "
               "certificate holds with --server");
     }
+    if (ec == asio::ssl::error::stream_truncated ||
+        ec.message().find("wrong version") != std::string::npos) {
+      return TransportError(Reached::Nothing, "what answers at " + options_.server +
+                                                  " does not speak HTTPS; check the port of "
+                                                  "--server");
+    }
     return unreachable("TLS failed: " + ec.message());
   }
 
   TransportError broken(Ended ended, error_code ec) const {
+    const std::string then =
+        changes_ ? "it may have done what was asked, so look before trying again" : "try again";
     if (ended == Ended::TimedOut) {
       return TransportError(Reached::TimedOut, "the engine at " + options_.server +
-                                                   " gave no answer in time; it may have done "
-                                                   "what was asked, so look before trying again");
+                                                   " gave no answer in time; " + then);
     }
     return TransportError(Reached::Unknown, "the connection to the engine at " + options_.server +
-                                                " broke: " + ec.message() +
-                                                "; it may have done what was asked, so look "
-                                                "before trying again");
+                                                " broke: " + wordsOf(ec) + "; " + then);
   }
 
   Transported<void> sendCall(const HttpCall& call) {
@@ -227,7 +243,7 @@ class Exchange {
       ec = e;
     });
     const Ended ended = wait(done, options_.read_timeout);
-    if (ended == Ended::Stopped) return HttpAnswer();
+    if (ended == Ended::Stopped && !interrupted()) return HttpAnswer();
     if (ended != Ended::Done || ec) return broken(ended, ec);
     HttpAnswer answer;
     answer.status = static_cast<int>(parser.get().result_int());
@@ -245,7 +261,7 @@ class Exchange {
         ec = e == http::error::need_buffer ? error_code() : e;
       });
       const Ended part = wait(done, options_.read_timeout);
-      if (part == Ended::Stopped) return answer;
+      if (part == Ended::Stopped && !interrupted()) return answer;
       if (part != Ended::Done || ec) return broken(part, ec);
       const std::string_view got(piece.data(), piece.size() - parser.get().body().size);
       if (streaming) {
@@ -265,6 +281,7 @@ class Exchange {
   const HttpClientOptions& options_;
   const Address& address_;
   std::function<bool()> tick_;
+  bool changes_ = true;
   AsioClock clock_;
   asio::io_context context_{1};
   tcp::resolver resolver_;
@@ -276,8 +293,11 @@ class Exchange {
 Outcome<HttpClient> HttpClient::open(HttpClientOptions options) {
   auto address = parseServer(options.server);
   if (!address) {
-    return Failure(kExitUsage,
-                   "'" + options.server + "' is no address of an engine; give https://HOST:PORT");
+    const bool bare = options.server.find("://") == std::string::npos;
+    const bool fits = bare && parseServer("https://" + options.server);
+    const std::string meant = fits ? ", as https://" + options.server : std::string();
+    return Failure(kExitUsage, "'" + options.server +
+                                   "' is no address of an engine; give https://HOST:PORT" + meant);
   }
   auto impl = std::make_unique<Impl>(std::move(options), std::move(*address));
   SSL_CTX_set_min_proto_version(impl->tls.native_handle(), TLS1_2_VERSION);

@@ -53,8 +53,8 @@ struct TransportError {
 template <class T>
 using Transported = boost::system::result<T, TransportError>;
 
-/// HTTPS with blocking calls, one connection per call. The server must prove its name to an
-/// authority in `ca_file`.
+/// HTTPS with blocking calls, one connection per call; an interrupt ends a call. The server must
+/// prove its name to an authority in `ca_file`.
 class HttpClient {
  public:
   /// Usage: the address is wrong or the CA file cannot be read.
@@ -69,7 +69,7 @@ class HttpClient {
   struct StreamHandlers {
     /// A piece of the body; false ends the call.
     std::function<bool(std::string_view)> data;
-    /// Some times a second, also while nothing comes; false ends the call.
+    /// Five times a second, also while nothing comes; false ends the call.
     std::function<bool()> tick;
   };
   /// Hands out the body of a 2xx answer piece by piece; any other answer is returned whole.

@@ -1,62 +1,52 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
+#include <sstream>
 #include <string>
 
-#include "runner/ctl/commands.h"
+#include "runner/ctl/command_line.h"
+#include "runner/ctl/output.h"
+#include "runner/ctl/text_width.h"
 #include "schema/base/time.h"
 
 namespace vms::runner::ctl {
 namespace {
 
-/// Options that every command takes, before and after it.
-void addGlobals(CLI::App& app, Settings& settings) {
-  app.add_option("--server", settings.server, "https://HOST:PORT of the engine")
-      ->envname("VMSCTL_SERVER");
-  app.add_option("--token", settings.token_file, "File with the token")->envname("VMSCTL_TOKEN");
-  app.add_option("--ca", settings.ca_file, "PEM file with the engine's authority")
-      ->envname("VMSCTL_CA");
-  app.add_option("--context", settings.context_file, "TOML file with server, token and ca")
-      ->envname("VMSCTL_CONTEXT");
-  app.add_option("--output", settings.output, "table, json, ndjson or csv")
-      ->envname("VMSCTL_OUTPUT")
-      ->check(CLI::IsMember({"table", "json", "ndjson", "csv"}));
-  app.add_option("--timeout", settings.timeout, "Give up after so long, as 30s");
-}
-
 int fail(const Failure& failure) {
-  std::fflush(stdout);
-  std::string line = failure.message;
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  std::fprintf(stderr, "vmsctl: %s\n", line.c_str());
+  std::fprintf(stderr, "vmsctl: %s\n", printable(failure.message).c_str());
   return failure.status;
 }
 
+/// The command's own status, unless its output got lost.
+int finish(const Outcome<int>& status) {
+  const int lost = flushOutput();
+  // Whoever read has seen enough, as `head` in a pipe.
+  if (lost == EPIPE) return kExitClosedPipe;
+  if (!status) return fail(status.error());
+  if (lost == 0) return *status;
+  return fail(Failure(kExitFailed, std::string("the output cannot be written: ") +
+                                       std::strerror(lost) + "; check where it goes"));
+}
+
 int run(int argc, char** argv) {
-  CLI::App app("Runs virtual machines through an engine of VmsRunner", "vmsctl");
-  app.set_version_flag("--version", "vmsctl " VMS_VERSION);
-  app.fallthrough();
-  app.require_subcommand(1);
   Settings settings;
   Action action;
-  addGlobals(app, settings);
-  addVmCommands(app, action);
-  addRunCommand(app, action);
-  addStopCommand(app, action);
-  addRequestCommands(app, action);
-  addHostCommands(app, action);
-  addHistoryCommand(app, action);
-  addTokenCommands(app, action);
-  addPkiCommands(app, action);
+  const auto app = makeCommandLine(settings, action);
   try {
-    app.parse(argc, argv);
+    app->parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);
-    return fail(Failure(kExitUsage, std::string(error.what()) + "; see 'vmsctl --help'"));
+    if (error.get_exit_code() == 0) {
+      std::ostringstream out;
+      app->exit(error, out, out);
+      put(out.str());
+      return finish(kExitOk);
+    }
+    const std::vector<std::string> words(argv + 1, argv + argc);
+    return fail(Failure(kExitUsage, complaintOf(*app, words, error.what())));
   }
   if (!settings.timeout.empty()) {
     const auto limit = settings.timeLimit();
@@ -66,12 +56,7 @@ int run(int argc, char** argv) {
     }
   }
   if (const auto complete = completeFromContext(settings); !complete) return fail(complete.error());
-  const auto status = action(settings);
-  if (!status) return fail(status.error());
-  return std::fflush(stdout) == 0 ? *status
-                                  : fail(Failure(kExitFailed,
-                                                 "the output cannot be written; check "
-                                                 "where it goes"));
+  return finish(action(settings));
 }
 
 }  // namespace

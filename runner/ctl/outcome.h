@@ -13,6 +13,8 @@ enum ExitStatus : int {
   kExitTimeout = 3,
   kExitNotAuthorised = 4,
   kExitUnreachable = 5,
+  kExitInterrupted = 130,
+  kExitClosedPipe = 141,
 };
 
 /// Why a command ends early: printed as the one line "vmsctl: <message>". The message says what is

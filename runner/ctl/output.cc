@@ -7,48 +7,57 @@
 #include <algorithm>
 #include <array>
 #include <boost/json/serialize.hpp>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+
+#include "runner/ctl/text_width.h"
 
 namespace vms::runner::ctl {
 namespace {
 
-constexpr std::size_t kNarrow = 8;
+int output_error = 0;
+
 constexpr std::string_view kBetween = "  ";
+/// Free text is cut down to this before anything else is.
+constexpr std::size_t kTextMin = 8;
+constexpr std::size_t kMin = 4;
 
-bool isContinuation(char c) { return (static_cast<unsigned char>(c) & 0xc0U) == 0x80U; }
-
-/// Characters, not bytes.
-std::size_t widthOf(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return !isContinuation(c); }));
+std::size_t sumOf(const std::vector<std::size_t>& widths) {
+  std::size_t sum = kBetween.size() * (widths.size() - 1);
+  for (const std::size_t width : widths) sum += width;
+  return sum;
 }
 
-/// At most `width` characters; cut text ends in '~'.
-std::string cut(const std::string& text, std::size_t width) {
-  if (widthOf(text) <= width) return text;
-  std::string out;
-  std::size_t used = 0;
-  for (const char c : text) {
-    if (!isContinuation(c) && ++used >= width) break;
-    out.push_back(c);
+/// Takes from the widest of those that `may` be cut until all fit or none is above `least`.
+template <class May>
+void shorten(std::vector<std::size_t>& widths, std::size_t limit, std::size_t least, May may) {
+  while (sumOf(widths) > limit) {
+    std::size_t widest = widths.size();
+    for (std::size_t i = 0; i < widths.size(); ++i) {
+      if (may(i) && (widest == widths.size() || widths[i] > widths[widest])) widest = i;
+    }
+    if (widest == widths.size() || widths[widest] <= least) return;
+    --widths[widest];
   }
-  return out + "~";
 }
 
-void fit(std::vector<std::size_t>& widths, std::size_t limit) {
-  if (limit == 0 || widths.empty()) return;
-  for (;;) {
-    std::size_t total = kBetween.size() * (widths.size() - 1);
-    for (const std::size_t width : widths) total += width;
-    const auto widest = std::max_element(widths.begin(), widths.end());
-    if (total <= limit || *widest <= kNarrow) return;
-    *widest = std::max(kNarrow, *widest - std::min(*widest, total - limit));
+const char* colourOf(std::string_view word) {
+  for (const char* good : {"running", "ready", "succeeded"}) {
+    if (word == good) return "32";
   }
+  for (const char* bad : {"failed", "refused", "disconnected", "quarantined"}) {
+    if (word == bad) return "31";
+  }
+  for (const char* odd : {"held", "unknown", "draining", "unconfirmed", "not_ready", "cancelled"}) {
+    if (word == odd) return "33";
+  }
+  return nullptr;
 }
 
 std::string csvField(const json::value& value) {
   if (value.is_null()) return {};
+  if (value.is_double()) return fmt::format("{}", value.get_double());
   const std::string text =
       value.is_string() ? std::string(value.get_string()) : json::serialize(value);
   if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
@@ -60,18 +69,35 @@ std::string csvField(const json::value& value) {
   return quoted + "\"";
 }
 
-void put(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
-
 }  // namespace
 
-Screen screenOf(int fd) {
+bool put(std::string_view text) {
+  if (output_error != 0) return false;
+  if (std::fwrite(text.data(), 1, text.size(), stdout) < text.size()) output_error = errno;
+  return output_error == 0;
+}
+
+int flushOutput() {
+  if (output_error == 0 && std::fflush(stdout) != 0) output_error = errno;
+  return output_error;
+}
+
+std::string painted(const std::string& text, const char* code, const Screen& screen) {
+  return screen.colours ? fmt::format("\x1b[{}m{}\x1b[0m", code, text) : text;
+}
+
+Screen screenOf(int fd, Colour colour) {
   Screen screen;
-  screen.is_terminal = ::isatty(fd) == 1;
-  if (!screen.is_terminal) return screen;
+  const bool terminal = ::isatty(fd) == 1;
+  const char* type = std::getenv("TERM");
+  screen.is_terminal = terminal && (type == nullptr || std::string_view(type) != "dumb");
+  const char* no_colour = std::getenv("NO_COLOR");
+  screen.colours = colour == Colour::Always || (colour == Colour::Auto && screen.is_terminal &&
+                                                (no_colour == nullptr || *no_colour == '\0'));
+  if (!terminal) return screen;
   winsize size{};
   screen.width = ::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-  const char* no_colour = std::getenv("NO_COLOR");
-  screen.colours = no_colour == nullptr || *no_colour == '\0';
+  screen.height = size.ws_row;
   return screen;
 }
 
@@ -91,9 +117,7 @@ std::string cellOf(const json::value& value) {
     return out.empty() ? "-" : out;
   }
   std::string out = value.is_string() ? std::string(value.get_string()) : json::serialize(value);
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
+  out = printable(out);
   return out.empty() ? "-" : out;
 }
 
@@ -128,18 +152,27 @@ std::string tableOf(const json::array& rows, const std::vector<Column>& columns,
   for (const auto& line : cells) {
     for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], widthOf(line[i]));
   }
-  fit(widths, screen.width);
+  if (screen.width > 0 && !widths.empty()) {
+    shorten(widths, screen.width, kTextMin, [&](std::size_t i) { return columns[i].is_text; });
+    shorten(widths, screen.width, kMin, [](std::size_t) { return true; });
+  }
   std::string out;
   for (std::size_t row = 0; row < cells.size(); ++row) {
     std::string line;
+    std::size_t used = 0;
     for (std::size_t i = 0; i < columns.size(); ++i) {
-      const std::string cell = cut(cells[row][i], widths[i]);
-      if (i > 0) line += kBetween;
-      line += cell;
-      if (i + 1 < columns.size()) line.append(widths[i] - widthOf(cell), ' ');
+      const std::size_t left = screen.width == 0 ? widths[i] : screen.width - used;
+      const std::string cell = cutTo(cells[row][i], std::min(widths[i], left));
+      const char* code = row == 0 ? "1" : columns[i].is_state ? colourOf(cell) : nullptr;
+      line += code == nullptr ? cell : painted(cell, code, screen);
+      if (i + 1 == columns.size()) break;
+      used += widths[i] + kBetween.size();
+      // The terminal is narrower than the narrowest table.
+      if (screen.width > 0 && used >= screen.width) break;
+      line.append(widths[i] - widthOf(cell), ' ');
+      line += kBetween;
     }
-    while (line.ends_with(' ')) line.pop_back();
-    out += row == 0 && screen.colours ? "\x1b[1m" + line + "\x1b[0m\n" : line + "\n";
+    out += line + "\n";
   }
   return out;
 }
@@ -179,7 +212,7 @@ void printRows(const Settings& settings, const json::array& rows,
                const std::vector<Column>& columns) {
   switch (settings.format()) {
     case Output::Table:
-      put(tableOf(rows, columns, screenOf(STDOUT_FILENO)));
+      put(tableOf(rows, columns, screenOf(STDOUT_FILENO, settings.colour())));
       break;
     case Output::Json:
       put(json::serialize(rows) + "\n");

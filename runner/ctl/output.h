@@ -15,20 +15,25 @@ namespace json = boost::json;
 
 /// Where text goes and how it may look there.
 struct Screen {
-  bool is_terminal = false;
-  std::size_t width = 0;  ///< 0: unlimited.
-  bool colours = false;   ///< A terminal, and NO_COLOR is not set.
+  bool is_terminal = false;  ///< Text that stands there can be overwritten.
+  std::size_t width = 0;     ///< 0: unlimited.
+  std::size_t height = 0;    ///< 0: unlimited.
+  bool colours = false;
 };
-/// Of file descriptor 1 or 2.
-Screen screenOf(int fd);
+/// Of file descriptor 1 or 2. Colour::Auto: on a terminal that is not dumb, without NO_COLOR.
+Screen screenOf(int fd, Colour colour);
+/// In a colour (an ANSI code), if the screen has colours.
+std::string painted(const std::string& text, const char* code, const Screen& screen);
 
 /// One column of a table: a key of the rows and its heading.
 struct Column {
   std::string key;
   std::string heading;
+  bool is_text = false;   ///< Free text, times and ids beside a name: cut first.
+  bool is_state = false;  ///< A state, shown in its colour.
 };
 
-/// Rows as a table that fits the screen: the widest columns are cut first.
+/// Rows as a table that fits the screen: free text is cut first, the widest column before others.
 std::string tableOf(const json::array& rows, const std::vector<Column>& columns,
                     const Screen& screen);
 /// "key: value" lines.
@@ -36,13 +41,16 @@ std::string listingOf(const json::object& object);
 /// With a heading of all keys of the first row; RFC 4180.
 std::string csvOf(const json::array& rows, const std::vector<Column>& fallback);
 
+/// To stdout. False when this or anything before could not be written.
+bool put(std::string_view text);
+/// Hands everything over; the errno of the first failure, or 0.
+int flushOutput();
 /// Prints to stdout in the form that was asked for.
 void printRows(const Settings& settings, const json::array& rows,
                const std::vector<Column>& columns);
 void printObject(const Settings& settings, const json::object& object);
 
-/// As a person reads it: no quotes around text, "-" for null. Control characters are replaced, so
-/// that text from elsewhere cannot drive the terminal.
+/// As a person reads it: printable, no quotes around text, "-" for null.
 std::string cellOf(const json::value& value);
 /// As `cellOf`, of a member; "-" when there is none.
 std::string cellOf(const json::object& object, std::string_view key);

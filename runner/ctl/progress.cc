@@ -3,38 +3,43 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
+
+#include "runner/ctl/text_width.h"
 
 namespace vms::runner::ctl {
 namespace {
 
-constexpr std::array<const char*, 11> kCounts = {"queued",   "placed",  "sent",     "staged",
-                                                 "building", "running", "ready",    "held",
-                                                 "unknown",  "failed",  "cancelled"};
 constexpr Duration kRateWindow = seconds(5);
 constexpr Duration kLineEvery = seconds(1);
 constexpr Duration kDrawEvery = milliseconds(200);
 
 double msOf(Duration time) { return std::chrono::duration<double, std::milli>(time).count(); }
 
-/// The counts that are not zero; what runs and failed always.
-std::string countsOf(const json::object& view) {
-  std::string out;
-  for (const char* name : kCounts) {
-    const double count = numberOf(view, name);
-    const std::string_view key = name;
-    if (count == 0 && key != "running" && key != "failed") continue;
-    out += fmt::format("{}{} {:.0f}", out.empty() ? "" : "  ", name, count);
-  }
-  return out;
-}
-
-std::string colour(const std::string& text, const char* code, const Screen& screen) {
-  return screen.colours ? fmt::format("\x1b[{}m{}\x1b[0m", code, text) : text;
+double sumOf(const json::object& view, const std::vector<const char*>& names) {
+  double sum = 0;
+  for (const char* name : names) sum += numberOf(view, name);
+  return sum;
 }
 
 }  // namespace
+
+const Counting& startCounting() {
+  static const Counting kStart = {"up",
+                                  {"queued", "placed", "sent", "staged", "building", "running",
+                                   "ready", "held", "unknown", "failed", "cancelled"},
+                                  {"running", "ready"},
+                                  {"failed", "cancelled"}};
+  return kStart;
+}
+
+const Counting& stopCounting() {
+  static const Counting kStop = {"stopped",
+                                 {"stopping", "stopped", "cancelled", "refused"},
+                                 {"stopped", "cancelled"},
+                                 {"refused"}};
+  return kStop;
+}
 
 void Progress::merge(const json::object& changed, TimePoint now) {
   for (const auto& [key, value] : changed) view_[key] = value;
@@ -43,9 +48,20 @@ void Progress::merge(const json::object& changed, TimePoint now) {
   while (samples_.size() > 1000) samples_.pop_front();
 }
 
-double Progress::up() const { return numberOf(view_, "running") + numberOf(view_, "ready"); }
-double Progress::done() const {
-  return up() + numberOf(view_, "failed") + numberOf(view_, "cancelled");
+double Progress::up() const { return sumOf(view_, counting_.done); }
+double Progress::done() const { return up() + sumOf(view_, counting_.lost); }
+
+/// What is not zero; what is wanted and what must not be, always.
+std::string Progress::counts() const {
+  std::string out;
+  for (const char* name : counting_.states) {
+    const double count = numberOf(view_, name);
+    const bool always = name == std::string_view(counting_.done.front()) ||
+                        name == std::string_view(counting_.lost.front());
+    if (count == 0 && !always) continue;
+    out += fmt::format("{}{} {:.0f}", out.empty() ? "" : "  ", name, count);
+  }
+  return out;
 }
 
 bool Progress::finished() const { return known() && stringOf(view_, "state") != "active"; }
@@ -68,15 +84,16 @@ std::string Progress::eta(TimePoint now) const {
 }
 
 std::string Progress::line(TimePoint now) const {
-  return fmt::format("{:.0f}/{:.0f} up  {}  {:.1f} VMs/s  ETA {}  elapsed {}", up(),
-                     numberOf(view_, "total"), countsOf(view_), ratePerSecond(now), eta(now),
-                     spanOf(msOf(now - started_)));
+  return fmt::format("{:.0f}/{:.0f} {}  {}  {:.1f} VMs/s  ETA {}  elapsed {}", up(),
+                     numberOf(view_, "total"), counting_.word, counts(), ratePerSecond(now),
+                     eta(now), spanOf(msOf(now - started_)));
 }
 
 std::string Progress::block(TimePoint now, const Screen& screen) const {
   const double total = std::max(1.0, numberOf(view_, "total"));
   const std::size_t width = screen.width == 0 ? 80 : screen.width;
-  const std::string share = fmt::format(" {:.0f}/{:.0f} up", up(), numberOf(view_, "total"));
+  const std::string share =
+      fmt::format(" {:.0f}/{:.0f} {}", up(), numberOf(view_, "total"), counting_.word);
   const std::size_t room = width > share.size() + 12 ? width - share.size() - 3 : 9;
   const std::size_t bar = std::min<std::size_t>(room, 50);
   const auto part = [&](double count) {
@@ -84,10 +101,10 @@ std::string Progress::block(TimePoint now, const Screen& screen) const {
   };
   const std::size_t good = std::min(bar, part(up()));
   const std::size_t bad = std::min(bar - good, part(done() - up()));
-  std::string out = "[" + colour(std::string(good, '#'), "32", screen) +
-                    colour(std::string(bad, 'x'), "31", screen) +
+  std::string out = "[" + painted(std::string(good, '#'), "32", screen) +
+                    painted(std::string(bad, 'x'), "31", screen) +
                     std::string(bar - good - bad, '.') + "]" + share + "\n";
-  out += countsOf(view_).substr(0, width - 1) + "\n";
+  out += cutTo(counts(), width - 1) + "\n";
   out += fmt::format("{:.1f} VMs/s  ETA {}  elapsed {}", ratePerSecond(now), eta(now),
                      spanOf(msOf(now - started_)))
              .substr(0, width - 1) +
@@ -138,7 +155,7 @@ void ProgressPrinter::show(const Progress& progress, TimePoint now) {
     draw(progress.block(now, screen_));
     return;
   }
-  std::string counts = countsOf(progress.view());
+  std::string counts = progress.counts();
   if (counts == last_counts_) return;
   last_shown_ = now;
   last_counts_ = std::move(counts);

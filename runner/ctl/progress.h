@@ -11,10 +11,23 @@
 
 namespace vms::runner::ctl {
 
-/// The state of a request over time, and how it is shown. Pure: time is an argument.
+/// What is counted, and as what.
+struct Counting {
+  const char* word;                 ///< For what is done: "up", "stopped".
+  std::vector<const char*> states;  ///< Members of the view, in the order of a VM's life.
+  std::vector<const char*> done;    ///< Those that are done well.
+  std::vector<const char*> lost;    ///< Those that never will be.
+};
+/// A request's counts, as the API has them.
+const Counting& startCounting();
+/// Of a stop: total, stopping, stopped, cancelled (queued runs), refused.
+const Counting& stopCounting();
+
+/// The counts of many VMs over time, and how they are shown. Pure: time is an argument.
 class Progress {
  public:
-  explicit Progress(TimePoint started) : started_(started) {}
+  explicit Progress(TimePoint started, const Counting& counting = startCounting())
+      : started_(started), counting_(counting) {}
 
   /// A whole view, or the members of one that changed.
   void merge(const json::object& changed, TimePoint now);
@@ -27,6 +40,8 @@ class Progress {
 
   /// One line of counts.
   std::string line(TimePoint now) const;
+  /// Those of `line` that change by what happens, not by time alone.
+  std::string counts() const;
   /// The block of a terminal, for the given screen; lines end with '\n'.
   std::string block(TimePoint now, const Screen& screen) const;
   /// The result, with the failures below.
@@ -39,6 +54,7 @@ class Progress {
   std::string eta(TimePoint now) const;
 
   TimePoint started_;
+  const Counting& counting_;
   json::object view_;
   std::deque<std::pair<TimePoint, double>> samples_;  ///< (time, done) of the last seconds.
 };

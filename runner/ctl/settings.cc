@@ -1,9 +1,14 @@
 #include "runner/ctl/settings.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <utility>
 
+#include "runner/ctl/text_width.h"
 #include "schema/base/files.h"
 #include "schema/base/toml_config.h"
 
@@ -36,6 +41,12 @@ Output Settings::format() const {
   return Output::Table;
 }
 
+Colour Settings::colour() const {
+  if (color == "always") return Colour::Always;
+  if (color == "never") return Colour::Never;
+  return Colour::Auto;
+}
+
 std::optional<Duration> Settings::timeLimit() const { return parseDuration(timeout); }
 
 Outcome<void> completeFromContext(Settings& settings) {
@@ -50,13 +61,27 @@ Outcome<void> completeFromContext(Settings& settings) {
   const auto token = config->readPath("token", "", "File with the token.");
   const auto ca = config->readPath("ca", "", "PEM file with the engine's authority.");
   if (const auto read = config->finish(); !read) {
-    return Failure(kExitUsage, "context file: " + read.error().message);
+    return Failure(kExitUsage,
+                   "context file: " + read.error().message + "; it takes server, token and ca");
   }
   if (settings.server.empty()) settings.server = server;
   if (settings.token_file.empty()) settings.token_file = token.string();
   if (settings.ca_file.empty()) settings.ca_file = ca.string();
   return {};
 }
+
+namespace {
+
+/// Scripts are spared: what they read on stderr is one line, of a failure.
+void warnOfOthers(const std::string& file) {
+  struct stat facts {};
+  if (::isatty(STDERR_FILENO) != 1 || ::stat(file.c_str(), &facts) != 0) return;
+  if (!S_ISREG(facts.st_mode) || (facts.st_mode & (S_IRWXG | S_IRWXO)) == 0) return;
+  std::fprintf(stderr, "vmsctl: warning: others may read token file '%s'; chmod 600 it\n",
+               printable(file).c_str());
+}
+
+}  // namespace
 
 Outcome<std::string> readToken(const std::string& file) {
   const auto content = readFile(file, kTokenFileBytes);
@@ -75,6 +100,7 @@ Outcome<std::string> readToken(const std::string& file) {
                                    "' holds more than one word; it must hold "
                                    "a token alone");
   }
+  warnOfOthers(file);
   return token;
 }
 

@@ -9,6 +9,7 @@
 namespace vms::runner::ctl {
 
 enum class Output { Table, Json, Ndjson, Csv };
+enum class Colour { Auto, Always, Never };
 
 /// What every command takes, from options, VMSCTL_* variables and the context file, in this order.
 struct Settings {
@@ -17,9 +18,11 @@ struct Settings {
   std::string ca_file;
   std::string context_file;
   std::string output = "table";
+  std::string color = "auto";
   std::string timeout;
 
   Output format() const;
+  Colour colour() const;
   /// Of --timeout; checked when the command line was read.
   std::optional<Duration> timeLimit() const;
 };
@@ -29,7 +32,8 @@ struct Settings {
 /// used when it exists. Usage: the file cannot be read or holds something else.
 Outcome<void> completeFromContext(Settings& settings);
 
-/// The token's text. Usage: the file cannot be read or is empty.
+/// The token's text. Usage: the file cannot be read or is empty. A person at a terminal is warned
+/// of a file that others can read.
 Outcome<std::string> readToken(const std::string& file);
 
 }  // namespace vms::runner::ctl

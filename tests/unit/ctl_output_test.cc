@@ -3,6 +3,7 @@
 #include "runner/ctl/output.h"
 #include "runner/ctl/progress.h"
 #include "runner/ctl/sse.h"
+#include "runner/ctl/text_width.h"
 
 namespace vms::runner::ctl {
 namespace {
@@ -54,6 +55,85 @@ TEST(Table, IsWholeWithoutATerminal) {
 
 TEST(Table, TextFromElsewhereCannotDriveTheTerminal) {
   EXPECT_EQ(tableOf(rows(), kColumns, Screen()).find('\x1b'), std::string::npos);
+}
+
+TEST(Table, CutsFreeTextBeforeNames) {
+  json::object row;
+  row["name"] = "a-rather-long-name-of-a-vm";
+  row["why"] = std::string(30, 'x');
+  const std::vector<Column> columns = {{"name", "NAME"}, {"why", "WHY", true}};
+  Screen screen;
+  screen.width = 40;
+  const std::string text = tableOf({row}, columns, screen);
+  EXPECT_NE(text.find("a-rather-long-name-of-a-vm"), std::string::npos) << text;
+  EXPECT_NE(text.find("x~"), std::string::npos) << text;
+}
+
+TEST(Table, NoLineIsWiderThanAnyTerminal) {
+  json::array wide;
+  for (const char* name :
+       {"\xe6\xbc\xa2\xe5\xad\x97\xe4\xbb\xae\xe6\x83\xb3", "plain", "e\xcc\x81\xcc\x81"}) {
+    json::object row;
+    row["name"] = name;
+    row["why"] = std::string(50, 'y');
+    row["host"] = "\xf0\x9f\x9a\x80 rocket";
+    wide.emplace_back(row);
+  }
+  for (std::size_t width = 1; width < 90; ++width) {
+    Screen screen;
+    screen.width = width;
+    for (const std::string& line : linesOf(tableOf(wide, kColumns, screen))) {
+      EXPECT_LE(widthOf(line), width) << line;
+    }
+  }
+}
+
+TEST(Table, WideCharactersKeepColumnsStraight) {
+  json::array list;
+  for (const char* name : {"\xe6\xbc\xa2\xe5\xad\x97", "abcd"}) {
+    json::object row;
+    row["name"] = name;
+    row["why"] = "w";
+    list.emplace_back(row);
+  }
+  const auto lines = linesOf(tableOf(list, {{"name", "N"}, {"why", "W"}}, Screen()));
+  EXPECT_EQ(lines[1], "\xe6\xbc\xa2\xe5\xad\x97  w");
+  EXPECT_EQ(lines[2], "abcd  w");
+}
+
+TEST(Table, StatesHaveColoursOnlyWhereTheScreenHas) {
+  json::object row;
+  row["state"] = "failed";
+  const std::vector<Column> columns = {{"state", "STATE", false, true}};
+  Screen screen;
+  EXPECT_EQ(tableOf({row}, columns, screen), "STATE\nfailed\n");
+  screen.colours = true;
+  EXPECT_EQ(tableOf({row}, columns, screen), "\x1b[1mSTATE\x1b[0m\n\x1b[31mfailed\x1b[0m\n");
+}
+
+TEST(Text, NothingOfItCanDriveATerminal) {
+  EXPECT_EQ(printable("a\x1b[2Jb\r\n\tc\x7f"), "a [2Jb   c ");
+  EXPECT_EQ(printable("\xc2\x9b"
+                      "31m"),
+            " 31m");                                             // C1: control sequence introducer
+  EXPECT_EQ(printable("x\xe2\x80\xaey"), "x y");                 // right-to-left override
+  EXPECT_EQ(printable("\xff\xc3"), "\xef\xbf\xbd\xef\xbf\xbd");  // no UTF-8
+  EXPECT_EQ(printable("\xed\xa0\x80"), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+  EXPECT_EQ(printable("\xc3\xa4"), "\xc3\xa4");
+}
+
+TEST(Text, IsCutBetweenCharacters) {
+  EXPECT_EQ(cutTo("\xe6\xbc\xa2\xe5\xad\x97", 4), "\xe6\xbc\xa2\xe5\xad\x97");
+  EXPECT_EQ(cutTo("\xe6\xbc\xa2\xe5\xad\x97", 3), "\xe6\xbc\xa2~");
+  EXPECT_EQ(cutTo("\xe6\xbc\xa2\xe5\xad\x97", 2), "~");
+  EXPECT_EQ(cutTo("abc", 0), "");
+}
+
+TEST(Csv, NumbersArePlain) {
+  json::object row;
+  row["rate"] = 0.25;
+  row["count"] = 7;
+  EXPECT_EQ(csvOf({row}, {}), "rate,count\r\n0.25,7\r\n");
 }
 
 TEST(Csv, QuotesAndKeepsNullsEmpty) {
@@ -145,6 +225,19 @@ TEST(Progress, TheSummaryListsFailures) {
   EXPECT_NE(text.find("8 of 10 VMs up"), std::string::npos) << text;
   EXPECT_NE(text.find("web7 on host1: host_rejected: no disk"), std::string::npos) << text;
   EXPECT_NE(text.find("and 1 more"), std::string::npos) << text;
+}
+
+TEST(Progress, CountsStopsInTheirOwnWords) {
+  Progress progress(TimePoint(), stopCounting());
+  json::object view;
+  view["total"] = 4;
+  view["stopping"] = 1;
+  view["stopped"] = 2;
+  view["refused"] = 1;
+  progress.merge(view, TimePoint());
+  EXPECT_EQ(
+      progress.line(TimePoint() + seconds(1)).find("2/4 stopped  stopping 1  stopped 2  refused 1"),
+      0u);
 }
 
 TEST(Span, IsShort) {
