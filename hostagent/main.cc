@@ -7,6 +7,7 @@
 #include "hostagent/libvirt/libvirt_check.h"
 #include "schema/base/asio_clock.h"
 #include "schema/base/certificate.h"
+#include "schema/base/cli_text.h"
 #include "schema/base/log.h"
 
 namespace {
@@ -31,12 +32,30 @@ int checkHypervisor(const vms::hostagent::AgentConfig& config) {
   return 0;
 }
 
+vms::ManualPage manualPage() {
+  vms::ManualPage page;
+  page.section = 8;
+  page.sections = {
+      {"SIGNALS",
+       "SIGTERM and SIGINT end the agent within 5 s; VMs go on. SIGHUP reads the log level again;\n"
+       "certificates are read at every connection."},
+      {"FILES",
+       "vmshostd.example.toml, which comes with the program, explains every key of the "
+       "configuration."},
+      {"EXIT STATUS",
+       "  0  done\n  1  the agent failed; the last lines of the log say why\n"
+       "  2  the command line or the configuration is wrong"}};
+  page.see_also = "vmsrunnerd(8), vmsctl(1), libvirtd(8)";
+  return page;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app(
-      "The host agent: builds, watches and ends the virtual machines of one host for the engine "
-      "that it dials.");
+      "the host agent: builds, watches and ends the virtual machines of one host for the engine "
+      "that it dials",
+      "vmshostd");
   app.set_version_flag("--version", std::string("vmshostd ") + VMS_VERSION);
   std::string config_path;
   bool check_config = false;
@@ -55,6 +74,11 @@ int main(int argc, char** argv) {
   app.add_flag(
       "--check", check,
       "Look at the host's libvirt daemon, say what slows it down and how to mend it, and exit");
+  vms::describe(app, "",
+                {"vmshostd --config /etc/vmsrunner/vmshostd.toml",
+                 "vmshostd --config /etc/vmsrunner/vmshostd.toml --check"});
+  vms::useHelpText(app);
+  vms::addManualOption(app, manualPage());
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {

@@ -6,6 +6,7 @@
 #include "runner/engine_process.h"
 #include "schema/base/asio_clock.h"
 #include "schema/base/certificate.h"
+#include "schema/base/cli_text.h"
 #include "schema/base/log.h"
 
 namespace {
@@ -17,12 +18,30 @@ int fail(const vms::Error& error) {
   return 1;
 }
 
+vms::ManualPage manualPage() {
+  vms::ManualPage page;
+  page.section = 8;
+  page.sections = {{"SIGNALS",
+                    "SIGTERM and SIGINT end the engine within 5 s; VMs go on. SIGHUP reads the log "
+                    "level and the\n"
+                    "certificates again; everything else needs a restart."},
+                   {"FILES",
+                    "vmsrunnerd.example.toml, which comes with the program, explains every key of "
+                    "the configuration."},
+                   {"EXIT STATUS",
+                    "  0  done\n  1  the engine failed; the last lines of the log say why\n"
+                    "  2  the command line or the configuration is wrong"}};
+  page.see_also = "vmshostd(8), vmsctl(1)";
+  return page;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app(
-      "Runs virtual machines: caches run commands, sends them to host agents in bulk, and "
-      "keeps the history of every run.");
+      "the engine: queues run commands, places them, sends them to host agents in bulk, and keeps "
+      "the history of every run",
+      "vmsrunnerd");
   app.set_version_flag("--version", std::string("vmsrunnerd ") + VMS_VERSION);
   std::string config_path;
   std::string token_file;
@@ -54,6 +73,12 @@ int main(int argc, char** argv) {
   app.add_option("--commit-delay", commit_delay,
                  "Sleep this long after each commit, as a slower disk would (for benchmarks)")
       ->type_name("DURATION");
+  vms::describe(app, "",
+                {"vmsrunnerd --config /etc/vmsrunner/vmsrunnerd.toml",
+                 "vmsrunnerd --config /etc/vmsrunner/vmsrunnerd.toml --create-admin-token "
+                 "/root/admin.token"});
+  vms::useHelpText(app);
+  vms::addManualOption(app, manualPage());
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
