@@ -31,7 +31,7 @@ CONFINED = [
     (r"spdlog/", r"schema/base/log\.cc"),
     (r"toml\+\+/", r"schema/base/\w+\.cc"),
     (r"pugixml\.hpp", r"(schema|hostagent/libvirt|runner/ctl)/\w+\.cc"),
-    (r"CLI/", r"(runner|hostagent)/([a-z_]+/)?\w+\.cc"),
+    (r"CLI/", r"(runner|hostagent)/([a-z_]+/)?\w+\.cc|schema/base/cli_text\.cc"),
     (r"prometheus/", r"runner/([a-z_]+/)?\w+\.cc"),
 ]
 
