@@ -181,6 +181,7 @@ Result<AgentConfig> loadAgentConfig(const std::filesystem::path& path) {
   if (!file) return file.error();
   AgentConfig config = readAgentConfig(*file);
   if (Result<void> finished = file->finish(); !finished) return finished.error();
+  config.keys = file->keys();
   return config;
 }
 

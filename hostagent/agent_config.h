@@ -27,6 +27,7 @@ struct AgentConfig {
   SimulatedOptions simulated;
   std::uint64_t memory_reserve = 0;  ///< Taken off the detected memory.
   log::Level log_level = log::Level::Info;
+  std::vector<ConfigKey> keys;  ///< As the file has them; set by the loading function.
   /// Complete but for what `detectHost` finds out.
   AgentOptions agent;
 };

@@ -123,9 +123,8 @@ void Process::reload() {
     log::error("SIGHUP: the certificates stay as they were: {}", tls.error().message);
   }
   warnOfExpiry(clock_, certificatesOf(config_));
-  log::info(
-      "SIGHUP: the log level was read again; certificates are read at every connection; "
-      "everything else needs a restart");
+  log::info("SIGHUP: the log level was read again; certificates are read at every connection{}",
+            restartNote(config_.keys, fresh->keys));
 }
 
 }  // namespace

@@ -151,6 +151,7 @@ Result<EngineConfig> loadEngineConfig(const std::filesystem::path& path) {
   if (!file) return file.error();
   EngineConfig config = readEngineConfig(*file);
   if (const Result<void> ok = file->finish(); !ok) return ok.error();
+  config.keys = file->keys();
   return config;
 }
 

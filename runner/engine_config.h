@@ -28,6 +28,7 @@ struct EngineConfig {
   Duration retention{};
   std::int64_t io_threads = 2;
   log::Level log_level = log::Level::Info;
+  std::vector<ConfigKey> keys;  ///< As the file has them; set by the loading function.
 };
 
 /// The engine's store.

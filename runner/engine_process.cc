@@ -155,7 +155,8 @@ void Process::reload() {
           [&] { return listener_->reload(); });
   replace(config_.api_certificate, "the API's", [&] { return api_->reloadCertificate(); });
   warnOfExpiry(clock_, certificatesOf(config_));
-  log::info("SIGHUP: log level and certificates were read again; everything else needs a restart");
+  log::info("SIGHUP: log level and certificates were read again{}",
+            restartNote(config_.keys, fresh->keys));
 }
 
 }  // namespace

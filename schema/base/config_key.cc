@@ -62,6 +62,19 @@ std::string configReference(std::string_view program, const std::vector<ConfigKe
   return text;
 }
 
+std::string restartNote(const std::vector<ConfigKey>& before, const std::vector<ConfigKey>& now) {
+  std::vector<std::string> changed;
+  for (const ConfigKey& key : now) {
+    const auto old = std::find_if(before.begin(), before.end(),
+                                  [&](const ConfigKey& each) { return each.key == key.key; });
+    const bool same = old != before.end() && old->value == key.value;
+    if (!same && key.on_reload != "value") changed.push_back(key.key);
+  }
+  if (changed.empty()) return {};
+  return fmt::format("; {} changed and {} a restart", fmt::join(changed, ", "),
+                     changed.size() == 1 ? "needs" : "need");
+}
+
 std::string nearestKey(const std::vector<ConfigKey>& keys, std::string_view key) {
   std::string best;
   std::size_t limit = 1 + key.size() / 3;

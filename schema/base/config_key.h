@@ -14,6 +14,7 @@ struct ConfigKey {
   std::string range;          ///< What is allowed, in words; empty when everything is.
   std::string text;
   std::string on_reload{};  ///< What SIGHUP reads again: "value", "content"; empty: nothing.
+  std::string value{};      ///< In this file, as TOML; the default when the key is absent.
 };
 
 /// A Markdown table of `keys`, one row each.
@@ -21,6 +22,10 @@ std::string toMarkdown(const std::vector<ConfigKey>& keys);
 
 /// The reference page of a program's configuration: an introduction and a table per section.
 std::string configReference(std::string_view program, const std::vector<ConfigKey>& keys);
+
+/// For a report of a reload, the end of a sentence: "; agents.listen, store.reserve changed and
+/// need a restart", of all keys that differ and are not taken over; or nothing.
+std::string restartNote(const std::vector<ConfigKey>& before, const std::vector<ConfigKey>& now);
 
 /// The known key that a misspelt one most likely meant; empty when none is near.
 std::string nearestKey(const std::vector<ConfigKey>& keys, std::string_view key);

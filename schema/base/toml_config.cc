@@ -7,6 +7,7 @@
 #include <cmath>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <utility>
 
 #include "schema/base/files.h"
@@ -43,6 +44,12 @@ std::string describe(const toml::node& node) {
     default:
       return "a date or time";
   }
+}
+
+std::string textOf(const toml::node& node) {
+  std::ostringstream text;
+  node.visit([&](const auto& typed) { text << typed; });
+  return text.str();
 }
 
 std::string inQuotes(std::string_view text) { return fmt::format("\"{}\"", text); }
@@ -131,8 +138,10 @@ struct TomlConfig::Section {
 
   void describeKey(std::string_view key, std::string_view type, std::string default_value,
                    std::string range, std::string_view text) {
+    const toml::node* const node = find(key);
+    std::string value = node != nullptr ? textOf(*node) : default_value;
     document->document({doc_prefix + std::string(key), std::string(type), std::move(default_value),
-                        std::move(range), std::string(text), ""});
+                        std::move(range), std::string(text), "", std::move(value)});
   }
 
   void documentReload(std::string_view key, std::string_view what) {

@@ -203,5 +203,23 @@ TEST(TomlConfig, DocumentsWhatItReads) {
             "| `device[].program` | path |  | required | content | What to run. |\n");
 }
 
+TEST(TomlConfig, TellsWhatAReloadDoesNotTakeOver) {
+  const auto keysOf = [](std::string_view text) {
+    auto config = parsed(text);
+    config.readInt("a.width", 4, 1, 64, "t");
+    config.readString("a.name", "x", "t");
+    config.readString("a.level", "info", "t");
+    config.reloadsValue("a.level");
+    return config.keys();
+  };
+  const auto before = keysOf("[a]\nwidth = 4\n");
+  EXPECT_EQ(restartNote(before, keysOf("")), "") << "the default is the same value";
+  EXPECT_EQ(restartNote(before, keysOf("[a]\nlevel = \"debug\"\n")), "");
+  EXPECT_EQ(restartNote(before, keysOf("[a]\nwidth = 5\n")),
+            "; a.width changed and needs a restart");
+  EXPECT_EQ(restartNote(before, keysOf("[a]\nwidth = 5\nname = \"y\"\n")),
+            "; a.width, a.name changed and need a restart");
+}
+
 }  // namespace
 }  // namespace vms
