@@ -60,7 +60,7 @@ TEST(AgentConfig, TheExampleIsValidAndNamesEveryKey) {
 }
 
 TEST(AgentConfig, RefusesWhatItDoesNotKnowOrCannotUse) {
-  for (const char* const bad : {"[lanes]\ncreate_width = 0\n", "[lanes]\nwidth = 3\n",
+  for (const char* const bad : {"[lanes]\ncreate_width = 1025\n", "[lanes]\nwidth = 3\n",
                                 "[capacity]\nmemory = 5\n", "[hypervisor]\ntype = \"xen\"\n",
                                 "[simulated]\nbuild_min = \"9s\"\nbuild_max = \"1s\"\n"}) {
     const Result<AgentConfig> config = parse(std::string(kLeast) + bad);
