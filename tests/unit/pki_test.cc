@@ -5,11 +5,14 @@
 #include <openssl/x509v3.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "schema/base/certificate.h"
 #include "schema/base/files.h"
 #include "schema/base/tls_context.h"
 
@@ -180,6 +183,89 @@ TEST_F(Pki, LeavesNoKeyWithoutItsCertificate) {
   fs::create_directories(folder_ / "h1.crt" / "x");
   EXPECT_FALSE(issueHost(folder_, "h1", 30, Existing::Replace));
   EXPECT_FALSE(fs::exists(folder_ / "h1.key"));
+}
+
+TEST_F(Pki, DescribesWhatItIssued) {
+  ASSERT_TRUE(initCa(folder_, Existing::Keep, 100));
+  ASSERT_TRUE(issueHost(folder_, "h1", 30));
+  ASSERT_TRUE(issueServer(folder_, "engine", 30));
+  const auto ca = readCertificates(folder_ / "ca.crt").value();
+  const auto host = readCertificates(folder_ / "h1.crt").value();
+  const auto server = readCertificates(folder_ / "engine.crt").value();
+  ASSERT_EQ(host.size(), 1U);
+  EXPECT_EQ(host[0].common_name, "h1");
+  EXPECT_EQ(host[0].issuer, ca[0].common_name);
+  EXPECT_EQ(host[0].kind, CertificateKind::Host);
+  EXPECT_EQ(server[0].kind, CertificateKind::Server);
+  EXPECT_EQ(ca[0].kind, CertificateKind::Ca);
+  EXPECT_EQ(host[0].not_after - host[0].not_before, std::chrono::hours(24 * 30 + 1));
+  EXPECT_EQ(host[0].serial.size(), 32U);
+
+  // A bundle holds what its parts hold; a broken part spoils it.
+  std::string bundle = content(folder_ / "ca.crt") + content(folder_ / "h1.crt");
+  ASSERT_TRUE(writeFileAtomically(root_ / "bundle", bundle));
+  EXPECT_EQ(readCertificates(root_ / "bundle").value().size(), 2U);
+  bundle.erase(bundle.size() - 40, 3);
+  ASSERT_TRUE(writeFileAtomically(root_ / "bundle", bundle));
+  EXPECT_FALSE(readCertificates(root_ / "bundle"));
+  EXPECT_FALSE(readCertificates(folder_ / "h1.key"));
+}
+
+TEST_F(Pki, WarnsAMonthAhead) {
+  ASSERT_TRUE(initCa(folder_));
+  const auto file = issueHost(folder_, "h1", 100).value().certificate;
+  const WallTime end = readCertificates(file).value()[0].not_after;
+  EXPECT_TRUE(expiryWarnings({file, {}}, end - kExpiryWarning - seconds(1)).empty());
+  EXPECT_EQ(expiryWarnings({file}, end - kExpiryWarning).size(), 1U);
+  EXPECT_TRUE(refuseExpired(file, end - seconds(1)));
+  const auto refused = refuseExpired(file, end);
+  ASSERT_FALSE(refused);
+  for (const char* part : {"h1.crt", "expired on 2", "vmsctl pki issue DIR --host h1 --renew"}) {
+    EXPECT_NE(refused.error().message.find(part), std::string::npos) << refused.error().message;
+  }
+  EXPECT_EQ(expiryWarnings({file, folder_ / "absent.crt"}, end).size(), 2U);
+}
+
+TEST_F(Pki, RevokesEverythingThatWasEverIssued) {
+  ASSERT_TRUE(initCa(folder_));
+  EXPECT_TRUE(readRevocationLists(folder_ / "ca.crl").value()[0].serials.empty());
+  EXPECT_EQ(revokeHost(folder_, "h1").error().error_class, ErrorClass::NotFound);
+  std::vector<std::string> serials;
+  for (int i = 0; i < 3; ++i) {
+    const auto issued = issueHost(folder_, "h1", 30, Existing::Replace).value();
+    serials.push_back(readCertificates(issued.certificate).value()[0].serial);
+  }
+  ASSERT_TRUE(issueHost(folder_, "h11"));
+  ASSERT_TRUE(issueServer(folder_, "h1", 30, Existing::Replace));
+  EXPECT_EQ(revokeHost(folder_, "h1").value().certificates, 3U);
+  EXPECT_EQ(revokeHost(folder_, "h1").value().certificates, 0U);
+  auto listed = readRevocationLists(folder_ / "ca.crl").value()[0].serials;
+  std::sort(listed.begin(), listed.end());
+  std::sort(serials.begin(), serials.end());
+  EXPECT_EQ(listed, serials);
+
+  // What was issued before there was a record is known by its file.
+  ASSERT_TRUE(issueHost(folder_, "h2"));
+  fs::remove(folder_ / "issued.txt");
+  EXPECT_EQ(revokeHost(folder_, "h2").value().certificates, 1U);
+  EXPECT_EQ(readRevocationLists(folder_ / "ca.crl").value()[0].serials.size(), 4U);
+}
+
+TEST_F(Pki, RefusesAListOfAnotherAuthority) {
+  ASSERT_TRUE(initCa(folder_));
+  ASSERT_TRUE(initCa(root_ / "other"));
+  ASSERT_TRUE(issueServer(folder_, "engine"));
+  TlsFiles files{folder_ / "engine.crt", folder_ / "engine.key", folder_ / "ca.crt",
+                 folder_ / "ca.crl"};
+  EXPECT_TRUE(makeServerTls(files));
+  for (const fs::path& wrong :
+       {root_ / "other" / "ca.crl", folder_ / "ca.crt", folder_ / "absent.crl"}) {
+    files.crl = wrong;
+    const auto refused = makeServerTls(files);
+    ASSERT_FALSE(refused) << wrong;
+    EXPECT_NE(refused.error().message.find(wrong.string()), std::string::npos)
+        << refused.error().message;
+  }
 }
 
 TEST_F(Pki, TlsContextsNameTheFileThatIsWrong) {
