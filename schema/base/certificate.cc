@@ -66,7 +66,7 @@ Result<std::vector<Described>> readAll(const fs::path& file, const char* what, N
     ERR_clear_error();
     return Error(ErrorClass::Invalid, file.string() + ": " +
                                           (at_end ? "holds no PEM " : "holds a broken PEM ") +
-                                          what + "; give a file that 'vmsctl pki' made");
+                                          what + "; give a PEM file that holds one");
   }
   ERR_clear_error();
   return found;
