@@ -12,6 +12,7 @@ volatile std::sig_atomic_t interrupt_came = 0;
 void catchInterrupts() {
   struct sigaction action {};
   action.sa_handler = [](int) { interrupt_came = 1; };
+  action.sa_flags = SA_RESTART;  // A write under way must not look like one that failed.
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     struct sigaction before {};
     // What was ignored, as under nohup, stays ignored.

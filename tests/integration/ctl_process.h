@@ -23,12 +23,13 @@ struct Finished {
   std::string err;
 };
 
-/// vmsctl as a process; its output goes to files, so nobody has to read along.
+/// vmsctl as a process; its output goes to files, so nobody has to read along. `terminal` and
+/// `output` are descriptors for its stderr and stdout instead.
 class CtlProcess {
  public:
   CtlProcess(const TestFolder& folder, const std::vector<std::string>& arguments,
              const std::vector<std::string>& variables = {}, const std::string& input = {},
-             int terminal = -1) {
+             int terminal = -1, int output = -1) {
     static int number = 0;
     const std::string base = folder / ("ctl" + std::to_string(++number));
     out_ = base + ".out";
@@ -47,7 +48,11 @@ class CtlProcess {
     posix_spawn_file_actions_t actions;
     ::posix_spawn_file_actions_init(&actions);
     ::posix_spawn_file_actions_addopen(&actions, 0, (base + ".in").c_str(), O_RDONLY, 0);
-    ::posix_spawn_file_actions_addopen(&actions, 1, out_.c_str(), O_WRONLY | O_CREAT, 0600);
+    if (output >= 0) {
+      ::posix_spawn_file_actions_adddup2(&actions, output, 1);
+    } else {
+      ::posix_spawn_file_actions_addopen(&actions, 1, out_.c_str(), O_WRONLY | O_CREAT, 0600);
+    }
     if (terminal >= 0) {
       ::posix_spawn_file_actions_adddup2(&actions, terminal, 2);
     } else {
@@ -79,6 +84,9 @@ class CtlProcess {
     finished.out = contentOf(out_);
     finished.err = contentOf(err_);
     return finished;
+  }
+  void send(int signal) const {
+    if (pid_ > 0) ::kill(pid_, signal);
   }
   std::string errorsSoFar() const { return contentOf(err_); }
 
