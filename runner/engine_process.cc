@@ -1,5 +1,7 @@
 #include "runner/engine_process.h"
 
+#include <sys/resource.h>
+
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <optional>
@@ -14,12 +16,26 @@
 #include "schema/base/daemon_signals.h"
 #include "schema/base/files.h"
 #include "schema/base/io_threads.h"
+#include "schema/base/log.h"
 #include "schema/base/net_address.h"
 #include "schema/base/task_group.h"
 #include "schema/base/websocket_transport.h"
 
 namespace vms::runner {
 namespace {
+
+/// Every client and agent is a descriptor, and the usual soft limit suits programs that use select.
+void raiseDescriptorLimit(std::size_t wanted) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted) {
+    log::warn(
+        "this process may hold {} descriptors, which is less than the {} connections that "
+        "it would serve; raise LimitNOFILE of its unit, or 'ulimit -Hn'",
+        limit.rlim_cur, wanted);
+  }
+}
 
 Result<void> makeStateDir(const std::filesystem::path& dir) {
   std::error_code error;
@@ -94,6 +110,7 @@ Result<void> Process::startListening() {
 }
 
 Result<void> Process::start() {
+  raiseDescriptorLimit(api::HttpServerOptions().connections);
   if (auto made = makeStateDir(config_.state_dir); !made) return made;
   Result<std::unique_ptr<SqliteStore>> store =
       SqliteStore::open(storeOptions(config_, options_), clock_);

@@ -4,6 +4,7 @@
 
 #include "runner/api/auth.h"
 #include "runner/api/dispatch.h"
+#include "runner/api/wrong_tokens.h"
 
 namespace vms::runner::api {
 
@@ -16,10 +17,12 @@ struct Api::Impl {
                 authenticator,
                 options.keepalive,
                 std::move(options.metrics),
-                options.token_check},
+                options.token_check,
+                &wrong_tokens},
         server(std::move(io), std::move(options.http), dispatchHandlers(&context)) {}
 
   Authenticator authenticator;
+  WrongTokens wrong_tokens;
   ApiContext context;
   HttpServer server;
 };

@@ -22,6 +22,7 @@ namespace vms::runner::api {
 namespace asio = boost::asio;
 
 class Authenticator;
+class WrongTokens;
 
 /// What handlers work with. Lives as long as the API.
 struct ApiContext {
@@ -33,6 +34,7 @@ struct ApiContext {
   std::function<std::string()> metrics;
   /// Between two looks at the token of a stream.
   Duration token_check = seconds(5);
+  WrongTokens* wrong_tokens = nullptr;  ///< Null: they are not counted.
 };
 
 /// Calls `make(service)`, which returns an awaitable of a Result, on the engine's executor and

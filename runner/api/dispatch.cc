@@ -4,6 +4,7 @@
 
 #include "runner/api/auth.h"
 #include "runner/api/routes.h"
+#include "runner/api/wrong_tokens.h"
 #include "schema/base/log.h"
 
 namespace vms::runner::api {
@@ -24,6 +25,7 @@ std::string methodsOf(const RouteMatch& match) {
 
 /// Without a route: 404, 405, or the answer to OPTIONS.
 HttpResponse withoutRoute(const RouteMatch& match, const HttpRequest& request) {
+  if (request.method == "OPTIONS" && request.target == "*") return HttpResponse(204, {}, {});
   if (match.allow.empty()) {
     return problemReply(Error(ErrorClass::NotFound,
                               "there is nothing at this address; see "
@@ -42,6 +44,47 @@ HttpResponse withoutRoute(const RouteMatch& match, const HttpRequest& request) {
   return response;
 }
 
+/// The answer to a request whose token does not do.
+HttpResponse refuseToken(const ApiContext* context, const Error& why, bool has_token,
+                         const HttpRequest& request) {
+  if (why.error_class != ErrorClass::Unauthenticated || !has_token ||
+      context->wrong_tokens == nullptr) {
+    return problemReply(why, request);
+  }
+  const std::string address = request.peer.substr(0, request.peer.rfind(':'));
+  const auto wait = context->wrong_tokens->note(address, context->clock.now());
+  if (!wait) return problemReply(why, request);
+  const Error slower(ErrorClass::RateLimited,
+                     "too many wrong tokens came from " + address +
+                         "; wait as Retry-After says, and send a token of this engine");
+  HttpResponse response = problemReply(slower, request);
+  for (auto& [name, value] : response.headers) {
+    if (name == "Retry-After") value = std::to_string((toMs(*wait) + 999) / 1000);
+  }
+  return response;
+}
+
+/// What the head says of the body must be what the route takes.
+std::optional<HttpResponse> refuseBody(const Route& route, const HttpRequest& request) {
+  if (!request.has_body) return std::nullopt;
+  if (route.body == BodyType::None) {
+    return problemReply(Error(ErrorClass::Invalid, "this route takes no body; leave it out"),
+                        request);
+  }
+  const auto header = request.headers.find("content-type");
+  if (header == request.headers.end()) return std::nullopt;
+  const std::string type = mediaTypeOf(header->second);
+  const bool xml = route.body == BodyType::JsonOrXml;
+  if (type == "application/json" || (xml && (type == "application/xml" || type == "text/xml"))) {
+    return std::nullopt;
+  }
+  return problemReply(415,
+                      Error(ErrorClass::Invalid,
+                            "content type '" + header->second + "' is not served here; send " +
+                                (xml ? "application/json or application/xml" : "application/json")),
+                      request);
+}
+
 asio::awaitable<Admission> admit(const ApiContext* context, HttpRequest request) {
   Admission admission;
   RouteMatch match = matchRoute(routes(), request);
@@ -56,7 +99,9 @@ asio::awaitable<Admission> admit(const ApiContext* context, HttpRequest request)
     auto who = co_await context->authenticator.authenticate(context, std::move(authorization),
                                                             match.route->role);
     if (!who) {
-      admission.refusal = problemReply(who.error(), request);
+      admission.refusal =
+          refuseToken(context, who.error(),
+                      header != request.headers.end() && !header->second.empty(), request);
       co_return admission;
     }
     admitted->who = std::move(*who);
@@ -65,6 +110,8 @@ asio::awaitable<Admission> admit(const ApiContext* context, HttpRequest request)
     admission.refusal = problemReply(names.error(), request);
     co_return admission;
   }
+  admission.refusal = refuseBody(*match.route, request);
+  if (admission.refusal) co_return admission;
   admitted->route = match.route;
   admitted->path = std::move(match.path);
   admission.context = std::move(admitted);
@@ -99,6 +146,7 @@ asio::awaitable<HttpReply> handle(const ApiContext* context, HttpRequest request
 
 HttpResponse serverProblem(int status, std::string detail) {
   const ErrorClass error_class = status == 413 || status == 431 ? ErrorClass::TooLarge
+                                 : status == 408                ? ErrorClass::Deadline
                                  : status == 503                ? ErrorClass::Unavailable
                                                                 : ErrorClass::Invalid;
   return problemReply(status, Error(error_class, std::move(detail)), HttpRequest());

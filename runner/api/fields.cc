@@ -56,11 +56,6 @@ Fields::Fields(json::object values, bool from_text, std::string kind)
     : values_(std::move(values)), from_text_(from_text), kind_(std::move(kind)) {}
 
 Result<Fields> Fields::ofBody(const HttpRequest& request) {
-  const auto type = request.headers.find("content-type");
-  if (type != request.headers.end() && !type->second.starts_with("application/json")) {
-    return Error(ErrorClass::Invalid,
-                 "content type '" + type->second + "' is not served here; send application/json");
-  }
   if (request.body.empty()) {
     return Error(ErrorClass::Invalid, "the request has no body; send a JSON object");
   }

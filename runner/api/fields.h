@@ -25,7 +25,7 @@ constexpr std::size_t kLabels = 64;
 /// so that a handler reads all it knows and then asks `finish` once.
 class Fields {
  public:
-  /// Of a JSON body. Invalid: another content type, no object, a syntax error, a key twice.
+  /// Of a JSON body. Invalid: no object, a syntax error, a key twice.
   static Result<Fields> ofBody(const HttpRequest& request);
   /// Of the query; names have been checked (checkQueryNames).
   static Fields ofQuery(const HttpRequest& request);

@@ -28,7 +28,8 @@ struct HttpRequest {
   std::multimap<std::string, std::string> query;  ///< Percent-decoded.
   std::map<std::string, std::string> headers;     ///< Lower-case names; the last one wins.
   std::string body;                               ///< Empty while being admitted.
-  std::string peer;                               ///< Address, for logs only.
+  bool has_body = false;                          ///< A body follows the head.
+  std::string peer;                               ///< "ADDRESS:PORT".
   std::shared_ptr<const void> context;            ///< What `admit` decided.
 };
 
@@ -77,7 +78,7 @@ struct Admission {
 struct HttpHandlers {
   std::function<asio::awaitable<Admission>(HttpRequest)> admit;  ///< May be empty.
   std::function<asio::awaitable<HttpReply>(HttpRequest)> handle;
-  /// The response for a failure that the server finds itself (400, 413, 417, 431, 503).
+  /// The response for a failure that the server finds itself (400, 408, 413, 417, 431, 503).
   std::function<HttpResponse(int status, std::string detail)> problem;
 };
 

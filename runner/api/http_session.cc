@@ -65,6 +65,7 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
         stream_(beast::tcp_stream(std::move(socket)), *tls_),
         tasks_(executor_),
         linger_(executor_),
+        read_limit_(executor_),
         refuse_(refuse) {}
 
   asio::any_io_executor executor() const override { return executor_; }
@@ -124,6 +125,24 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
     bool failed_ = false;
   };
 
+  /// Cancels what is being read when `time` is over; unlike the stream's own limit it leaves the
+  /// connection usable, so that the client can be told.
+  void limitReading(Duration time) {
+    beast::get_lowest_layer(stream_).expires_never();
+    reading_ = true;
+    timed_out_ = false;
+    read_limit_.expires_after(time);
+    read_limit_.async_wait([self = shared_from_this()](error_code cancelled) {
+      if (cancelled || !self->reading_) return;
+      self->timed_out_ = true;
+      beast::get_lowest_layer(self->stream_).cancel();
+    });
+  }
+  void readingIsOver() {
+    reading_ = false;
+    read_limit_.cancel();
+  }
+
   void close() { beast::get_lowest_layer(stream_).close(); }
   void expireIn(Duration time) { beast::get_lowest_layer(stream_).expires_after(time); }
 
@@ -181,9 +200,11 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
     Parser parser;
     parser.header_limit(static_cast<std::uint32_t>(shared_->options.header_bytes));
     parser.body_limit(shared_->options.body_bytes);
-    expireIn(refuse_ ? kRefusalTimeout : shared_->options.header_timeout);
+    limitReading(refuse_ ? kRefusalTimeout : shared_->options.header_timeout);
     co_await http::async_read_header(stream_, buffer_, parser,
                                      asio::redirect_error(asio::use_awaitable, ec));
+    readingIsOver();
+    if (ec && timed_out_) co_return co_await refuseSlow("head", shared_->options.header_timeout);
     if (ec) co_return co_await refuseInput(ec);
     if (refuse_) {
       co_return co_await refuse(503, "the engine serves its maximum of " +
@@ -210,7 +231,7 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
       value =
           value.empty() ? std::string(field.value()) : value + ", " + std::string(field.value());
     }
-    const bool has_body = !parser.is_done();
+    const bool has_body = request.has_body = !parser.is_done();
     if (const Result<void> parsed = parseTarget(request); !parsed) {
       co_return co_await refuse(400, parsed.error().message);
     }
@@ -245,9 +266,11 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
         if (!co_await writeAll(std::move(go_on))) co_return false;
       }
       error_code ec;
-      expireIn(shared_->options.body_timeout);
+      limitReading(shared_->options.body_timeout);
       co_await http::async_read(stream_, buffer_, parser,
                                 asio::redirect_error(asio::use_awaitable, ec));
+      readingIsOver();
+      if (ec && timed_out_) co_return co_await refuseSlow("body", shared_->options.body_timeout);
       if (ec) co_return co_await refuseInput(ec);
       request.body = std::move(parser.get().body());
     }
@@ -278,6 +301,11 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
       co_return false;
     }
     co_return co_await refuse(400, "this is not HTTP/1.1: " + why.message());
+  }
+
+  asio::awaitable<bool> refuseSlow(const char* part, Duration limit) {
+    co_return co_await refuse(408, "the request's " + std::string(part) + " did not come within " +
+                                       formatDuration(limit) + "; send it again, faster");
   }
 
   asio::awaitable<bool> refuse(int status, std::string detail) {
@@ -355,6 +383,7 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
   Stream stream_;
   TaskGroup tasks_;
   asio::steady_timer linger_;
+  asio::steady_timer read_limit_;
   Producer producer_;
   beast::flat_buffer buffer_;
   std::string peer_;
@@ -363,7 +392,9 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
   bool http10_ = false;
   bool keep_alive_ = true;
   bool head_only_ = false;
-  bool unread_ = false;  ///< The client may still be sending when we end.
+  bool reading_ = false;    ///< Under read_limit_.
+  bool timed_out_ = false;  ///< It was over.
+  bool unread_ = false;     ///< The client may still be sending when we end.
 };
 
 }  // namespace

@@ -138,6 +138,8 @@ std::string_view reasonOf(int status) noexcept {
       return "Method Not Allowed";
     case 406:
       return "Not Acceptable";
+    case 408:
+      return "Request Timeout";
     case 409:
       return "Conflict";
     case 413:

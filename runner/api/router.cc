@@ -92,8 +92,19 @@ Result<void> checkQueryNames(const Route& route, const HttpRequest& request) {
       return Error(ErrorClass::Invalid,
                    "query parameter '" + name + "' occurs twice; give it once");
     }
+    if (value.empty()) {
+      return Error(ErrorClass::Invalid,
+                   "query parameter '" + name + "' is empty; give it a value or leave it out");
+    }
   }
   return {};
+}
+
+std::string mediaTypeOf(std::string_view content_type) {
+  std::string type(content_type.substr(0, content_type.find(';')));
+  while (!type.empty() && (type.back() == ' ' || type.back() == '\t')) type.pop_back();
+  for (char& c : type) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  return type;
 }
 
 HttpResponse problemReply(int status, const Error& error, const HttpRequest& request) {

@@ -32,6 +32,9 @@ struct Call {
 
 using RouteHandler = asio::awaitable<Result<HttpReply>> (*)(const ApiContext*, Call);
 
+/// What a route reads after the head.
+enum class BodyType { None, Json, JsonOrXml };
+
 /// One row of the table of routes, which schema/openapi.yaml must agree with.
 struct Route {
   std::string_view method;
@@ -41,6 +44,7 @@ struct Route {
   /// Known query parameters, separated by blanks; those with a '*' may repeat.
   std::string_view query;
   RouteHandler handler;
+  BodyType body = BodyType::None;
 };
 
 /// The whole table.
@@ -55,8 +59,11 @@ struct RouteMatch {
 /// HEAD counts as GET, and OPTIONS is allowed wherever anything is.
 RouteMatch matchRoute(std::span<const Route> table, const HttpRequest& request);
 
-/// Invalid, naming it: a parameter that the route does not know, or one that repeats.
+/// Invalid, naming it: a parameter that the route does not know, that repeats or that is empty.
 Result<void> checkQueryNames(const Route& route, const HttpRequest& request);
+
+/// "application/json" for "Application/JSON; charset=utf-8".
+std::string mediaTypeOf(std::string_view content_type);
 
 /// RFC 9457, with our error class; adds the headers that go with the status.
 HttpResponse problemReply(const Error& error, const HttpRequest& request);

@@ -12,14 +12,14 @@ constexpr std::string_view kHistoryStats = "host vm request since until outcome 
 constexpr std::string_view kSettings = "priority ha tier after gate label*";
 
 constexpr std::array kRoutes = {
-    Route{"POST", "/v1/vms", Role::Operator, kSettings, defineVms},
+    Route{"POST", "/v1/vms", Role::Operator, kSettings, defineVms, BodyType::JsonOrXml},
     Route{"GET", "/v1/vms", Role::Viewer, "selector limit cursor", listVms},
-    Route{"POST", "/v1/vms:stop", Role::Operator, "", stopVms},
+    Route{"POST", "/v1/vms:stop", Role::Operator, "", stopVms, BodyType::Json},
     Route{"GET", "/v1/vms/{vm}", Role::Viewer, "", showVm},
-    Route{"PATCH", "/v1/vms/{vm}", Role::Operator, "", setVm},
+    Route{"PATCH", "/v1/vms/{vm}", Role::Operator, "", setVm, BodyType::Json},
     Route{"DELETE", "/v1/vms/{vm}", Role::Operator, "", undefineVm},
 
-    Route{"POST", "/v1/requests", Role::Operator, "dry_run", createRequest},
+    Route{"POST", "/v1/requests", Role::Operator, "dry_run", createRequest, BodyType::Json},
     Route{"GET", "/v1/requests", Role::Viewer, kPage, listRequests},
     Route{"POST", "/v1/requests/{id}:cancel", Role::Operator, "", cancelRequest},
     Route{"GET", "/v1/requests/{id}", Role::Viewer, "", showRequest},
@@ -37,7 +37,7 @@ constexpr std::array kRoutes = {
     Route{"GET", "/v1/history", Role::Viewer, kHistory, showHistory},
     Route{"GET", "/v1/history/stats", Role::Viewer, kHistoryStats, showHistoryStats},
 
-    Route{"POST", "/v1/tokens", Role::Admin, "", createToken},
+    Route{"POST", "/v1/tokens", Role::Admin, "", createToken, BodyType::Json},
     Route{"GET", "/v1/tokens", Role::Admin, "", listTokens},
     Route{"POST", "/v1/tokens/{id}:revoke", Role::Admin, "", revokeToken},
 

@@ -24,8 +24,8 @@ void copySettings(SettingFields from, Settings& to) {
 
 bool isXml(const HttpRequest& request) {
   const auto type = request.headers.find("content-type");
-  return type != request.headers.end() &&
-         (type->second.starts_with("application/xml") || type->second.starts_with("text/xml"));
+  const std::string name = type == request.headers.end() ? "" : mediaTypeOf(type->second);
+  return name == "application/xml" || name == "text/xml";
 }
 
 /// The document as the body, settings in the query.

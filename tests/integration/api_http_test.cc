@@ -1,42 +1,9 @@
 #include <gtest/gtest.h>
 
-#include "tests/integration/api_server.h"
-#include "tests/integration/tls_peer.h"
+#include "tests/integration/api_peer.h"
 
 namespace vms::runner::api {
 namespace {
-
-/// How a server ends that has nothing more to say to a peer that keeps still.
-std::size_t countOf(const std::string& text, const std::string& what) {
-  std::size_t count = 0;
-  for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) {
-    ++count;
-  }
-  return count;
-}
-
-class ApiHttp : public ::testing::Test {
- protected:
-  /// A connection with TLS.
-  std::unique_ptr<RawPeer> peer(ApiServer& server) {
-    auto peer = std::make_unique<RawPeer>(server.address());
-    EXPECT_TRUE(peer->startTls({}));
-    return peer;
-  }
-  /// Everything that the server says to `bytes` until it closes.
-  std::string talk(ApiServer& server, const std::string& bytes) {
-    const auto one = peer(server);
-    one->send(bytes);
-    return one->readToEnd();
-  }
-  std::string get(ApiServer& server, const std::string& target, const std::string& more = {}) {
-    return "GET " + target + " HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + server.token() +
-           "\r\n" + more + "\r\n";
-  }
-  static constexpr const char* kClose = "Connection: close\r\n";
-
-  TestFolder folder_;
-};
 
 TEST_F(ApiHttp, AnswersOverTls) {
   ApiServer server(folder_);
@@ -123,26 +90,6 @@ TEST_F(ApiHttp, GoesOnWith100Continue) {
   EXPECT_EQ(one->readToEnd().find("HTTP/1.1 202 "), 0u);
 }
 
-TEST_F(ApiHttp, EndsSlowAndSilentClients) {
-  ApiServer server(folder_, [](ApiOptions& options) {
-    options.http.handshake_timeout = milliseconds(200);
-    options.http.header_timeout = milliseconds(200);
-    options.http.body_timeout = milliseconds(200);
-    options.http.idle_timeout = milliseconds(200);
-  });
-  RawPeer silent(server.address());
-  EXPECT_EQ(silent.readPlainToEnd(), "");
-  EXPECT_EQ(talk(server, "GET /heal"), "");
-  EXPECT_EQ(talk(server,
-                 "POST /v1/requests HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n"
-                 "Authorization: Bearer " +
-                     server.token() + "\r\n\r\n{"),
-            "");
-  // An idle one after a whole exchange.
-  const std::string answer = talk(server, get(server, "/healthz"));
-  EXPECT_EQ(countOf(answer, "HTTP/1.1 200 "), 1u);
-}
-
 TEST_F(ApiHttp, TellsConnectionsBeyondTheLimit) {
   ApiServer server(folder_, [](ApiOptions& options) { options.http.connections = 2; });
   const auto first = peer(server);
@@ -152,15 +99,6 @@ TEST_F(ApiHttp, TellsConnectionsBeyondTheLimit) {
   EXPECT_NE(refused.find("Retry-After: 1"), std::string::npos);
   first->send(get(server, "/healthz", kClose));
   EXPECT_EQ(first->readToEnd().find("HTTP/1.1 200 "), 0u);
-}
-
-TEST_F(ApiHttp, ManyIdleConnectionsDisturbNobodyAndEndAtTheStop) {
-  ApiServer server(folder_);
-  std::vector<std::unique_ptr<RawPeer>> idle;
-  for (int i = 0; i < 200; ++i) idle.push_back(peer(server));
-  EXPECT_EQ(talk(server, get(server, "/healthz", kClose)).find("HTTP/1.1 200 "), 0u);
-  server.stop();
-  for (const auto& one : idle) EXPECT_EQ(one->readToEnd(), "");
 }
 
 TEST_F(ApiHttp, AStopEndsStreamsAndLeavesNoWatch) {

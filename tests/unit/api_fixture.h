@@ -61,9 +61,24 @@ class ApiTest : public ::testing::Test {
       request.headers["authorization"] = "Bearer " + tokens_.at("admin");
     }
     request.body = body;
+    request.peer = peer_;
     Answer answer;
     run([this, request, &answer]() { return exchange(request, &answer); });
     return answer;
+  }
+
+  /// An address that the route serves.
+  std::string targetOf(const Route& route) {
+    std::string target(route.pattern);
+    const std::size_t open = target.find('{');
+    if (open == std::string::npos) return target;
+    std::string value = target.find("vms") != std::string::npos ? "web1" : "host1";
+    if (target.find("tokens") != std::string::npos) value = "nobody";
+    if (target.find("requests") != std::string::npos) {
+      if (service_.requestIds().empty()) send("POST", "/v1/requests", R"({"all": true})");
+      value = service_.requestIds().front().str();
+    }
+    return target.replace(open, target.find('}') - open + 1, value);
   }
 
   /// Streams end after their first sign of life.
@@ -93,6 +108,7 @@ class ApiTest : public ::testing::Test {
   ApiContext context_{service_, clock_, io_.get_executor(), authenticator_, seconds(15), nullptr};
   HttpHandlers handlers_ = dispatchHandlers(&context_);
   std::map<std::string, std::string> tokens_;
+  std::string peer_ = "192.0.2.1:1000";
   /// After so many the client of a stream goes away.
   std::size_t stream_writes_ = 1'000'000;
 
@@ -117,6 +133,7 @@ class ApiTest : public ::testing::Test {
   }
 
   asio::awaitable<void> exchange(HttpRequest request, Answer* answer) {
+    request.has_body = !request.body.empty();
     HttpRequest head = request;
     head.body.clear();
     Admission admission = co_await handlers_.admit(std::move(head));

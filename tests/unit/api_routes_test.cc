@@ -163,9 +163,9 @@ TEST_F(Routes, EveryRouteHandsOnTheFailureOfTheEngine) {
       target.replace(open, target.find('}') - open + 1,
                      is_request ? "01000000-0000-0000-0000-000000000000" : "host1");
     }
-    const bool has_body = route.method == "POST" || route.method == "PATCH";
     std::string body;
-    if (has_body) body = target == "/v1/vms" ? definitionOf("") : R"({"all": true})";
+    if (route.body != BodyType::None)
+      body = target == "/v1/vms" ? definitionOf("") : R"({"all": true})";
     if (route.method == "PATCH") body = R"({"tier": 1})";
     service_.fail.emplace(ErrorClass::StoreFull, "the disk is full; make room");
     const Answer answer = send(std::string(route.method), target, body);

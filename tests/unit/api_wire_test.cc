@@ -1,13 +1,7 @@
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <set>
-#include <sstream>
-
 #include "runner/api/fields.h"
 #include "runner/api/http_wire.h"
-#include "runner/api/router.h"
-#include "runner/api/routes.h"
 
 namespace vms::runner::api {
 namespace {
@@ -67,47 +61,6 @@ TEST(GateText, IsTheOneThatIsPrinted) {
   for (const char* text :
        {"", "delay", "delay:", "delay:0s", "delay:-1s", "delay:25h", "Running"}) {
     EXPECT_FALSE(parseGate(text)) << text;
-  }
-}
-
-/// "METHOD path" of every operation; the document keeps paths at two blanks and methods at four.
-std::set<std::string> documented() {
-  std::set<std::string> found;
-  std::istringstream text{std::string(openApiDocument())};
-  std::string path;
-  for (std::string line; std::getline(text, line);) {
-    if (line.starts_with("components:")) break;
-    if (line.starts_with("  /") && line.ends_with(":")) path = line.substr(2, line.size() - 3);
-    if (!line.starts_with("    ") || line.starts_with("     ") || path.empty()) continue;
-    std::string method = line.substr(4, line.find(':') - 4);
-    for (char& c : method) c = static_cast<char>(c - 'a' + 'A');
-    found.insert(method + " " + path);
-  }
-  return found;
-}
-
-TEST(OpenApi, HasExactlyTheRoutes) {
-  std::set<std::string> served;
-  for (const Route& route : routes()) {
-    EXPECT_TRUE(served.insert(std::string(route.method) + " " + std::string(route.pattern)).second)
-        << "twice: " << route.pattern;
-  }
-  EXPECT_EQ(documented(), served);
-}
-
-TEST(OpenApi, HasEveryQueryParameter) {
-  const std::string text(openApiDocument());
-  for (const Route& route : routes()) {
-    const std::size_t begin = text.find("\n  " + std::string(route.pattern) + ":\n");
-    ASSERT_NE(begin, std::string::npos) << route.pattern;
-    const std::string part = text.substr(begin, text.find("\n  /", begin + 1) - begin);
-    std::istringstream names{std::string(route.query)};
-    for (std::string name; names >> name;) {
-      name = name.substr(0, name.find('*'));
-      const bool there = part.find("{name: " + name + ",") != std::string::npos ||
-                         part.find("parameters/" + name + "\"") != std::string::npos;
-      EXPECT_TRUE(there) << route.pattern << " lacks " << name;
-    }
   }
 }
 
