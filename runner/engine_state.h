@@ -105,9 +105,10 @@ struct Unseen {
   std::set<VmId> vms;
   std::set<RequestId> requests;
   std::map<HostId, HostEvent> hosts;  ///< As told last.
-  RequestId next_request;             ///< Where the next look at `requests` begins.
-  TimePoint due;                      ///< Of the next look; changes gather until then.
-  std::optional<VmId> vms_told;       ///< The first time: VMs up to this one have been told.
+  VmId next_vm;                       ///< Where the next look at `vms` begins.
+  RequestId next_request;
+  TimePoint due;                 ///< Of the next look; changes gather until then.
+  std::optional<VmId> vms_told;  ///< The first time: VMs up to this one have been told.
   std::optional<RequestId> requests_told;
   bool all_vms = false, all_requests = false;
 };

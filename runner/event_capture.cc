@@ -1,5 +1,7 @@
 #include "runner/event_capture.h"
 
+#include <cstddef>
+#include <set>
 #include <utility>
 
 #include "runner/views.h"
@@ -43,27 +45,34 @@ void fillRequests(const EngineState& state, Unseen& unseen, EventBatch& batch, c
   unseen.all_requests = at == state.requests.end();
 }
 
-void tellVms(const EngineState& state, Unseen& unseen, EventBatch& batch) {
-  for (const VmId& id : unseen.vms) {
-    if (!unseen.all_vms && (!unseen.vms_told || id > *unseen.vms_told)) continue;
-    const auto found = state.vms.find(id);
-    if (found != state.vms.end()) batch.vms.push_back(eventOf(state, found->second));
+/// Goes on where the last look ended, so that none waits for ever.
+template <class Id, class Tell>
+void takeTurns(std::set<Id>& unseen, Id& next, const Tell& tell) {
+  auto at = unseen.lower_bound(next);
+  for (std::size_t cost = 0; cost < kSlice && !unseen.empty();) {
+    if (at == unseen.end()) at = unseen.begin();
+    cost += tell(*at);
+    at = unseen.erase(at);
   }
-  unseen.vms.clear();
+  next = at == unseen.end() ? Id{} : *at;
 }
 
-/// Requests with many items take turns.
+void tellVms(const EngineState& state, Unseen& unseen, EventBatch& batch) {
+  takeTurns(unseen.vms, unseen.next_vm, [&](const VmId& id) -> std::size_t {
+    const auto found = state.vms.find(id);
+    const bool later = !unseen.all_vms && (!unseen.vms_told || id > *unseen.vms_told);
+    if (!later && found != state.vms.end()) batch.vms.push_back(eventOf(state, found->second));
+    return 1;
+  });
+}
+
 void tellRequests(const EngineState& state, Unseen& unseen, EventBatch& batch, const Now& now) {
-  auto at = unseen.requests.lower_bound(unseen.next_request);
-  for (std::size_t cost = 0; cost < kSlice && !unseen.requests.empty();) {
-    if (at == unseen.requests.end()) at = unseen.requests.begin();
-    const auto found = state.requests.find(*at);
-    at = unseen.requests.erase(at);
-    if (found == state.requests.end()) continue;
-    cost += 1 + found->second.items.size();
+  takeTurns(unseen.requests, unseen.next_request, [&](const RequestId& id) -> std::size_t {
+    const auto found = state.requests.find(id);
+    if (found == state.requests.end()) return 1;
     tellRequest(state, found->second, batch, now);
-  }
-  unseen.next_request = at == unseen.requests.end() ? RequestId{} : *at;
+    return 1 + found->second.items.size();
+  });
 }
 
 void tellHosts(const EngineState& state, Unseen& unseen, EventBatch& batch) {
@@ -94,7 +103,8 @@ std::optional<EventBatch> captureEvents(EngineState& state, const Now& now) {
     tellRequests(state, unseen, batch, now);
   }
   tellHosts(state, unseen, batch);
-  unseen.due = now.mono + kInterval;
+  const bool more = !unseen.vms.empty();
+  unseen.due = more ? now.mono : now.mono + kInterval;
   batch.complete = !filled && unseen.all_vms && unseen.all_requests;
   if (!batch.complete && batch.vms.empty() && batch.requests.empty() && batch.hosts.empty()) {
     return std::nullopt;

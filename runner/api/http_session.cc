@@ -129,17 +129,17 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
   /// connection usable, so that the client can be told.
   void limitReading(Duration time) {
     beast::get_lowest_layer(stream_).expires_never();
-    reading_ = true;
+    reading_ = ++reads_;
     timed_out_ = false;
     read_limit_.expires_after(time);
-    read_limit_.async_wait([self = shared_from_this()](error_code cancelled) {
-      if (cancelled || !self->reading_) return;
+    read_limit_.async_wait([self = shared_from_this(), number = reads_](error_code cancelled) {
+      if (cancelled || self->reading_ != number) return;
       self->timed_out_ = true;
       beast::get_lowest_layer(self->stream_).cancel();
     });
   }
   void readingIsOver() {
-    reading_ = false;
+    reading_ = 0;
     read_limit_.cancel();
   }
 
@@ -392,9 +392,10 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
   bool http10_ = false;
   bool keep_alive_ = true;
   bool head_only_ = false;
-  bool reading_ = false;    ///< Under read_limit_.
-  bool timed_out_ = false;  ///< It was over.
-  bool unread_ = false;     ///< The client may still be sending when we end.
+  std::uint64_t reads_ = 0;    ///< Begun under read_limit_.
+  std::uint64_t reading_ = 0;  ///< The one under way; 0: none.
+  bool timed_out_ = false;     ///< It was over.
+  bool unread_ = false;        ///< The client may still be sending when we end.
 };
 
 }  // namespace
