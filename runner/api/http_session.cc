@@ -33,6 +33,7 @@ using tcp = asio::ip::tcp;
 constexpr std::size_t kReadBytes = 8192;
 constexpr std::size_t kWriteBytes = 256u << 10;
 constexpr Duration kRefusalTimeout = seconds(3);
+constexpr std::size_t kDiscard = 1u << 20;
 constexpr Duration kLinger = milliseconds(500);  ///< Without a byte.
 constexpr Duration kLingerMax = seconds(3);
 
@@ -169,7 +170,7 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
 
   /// Reads what the client still sends, so that the response is not lost to a reset.
   asio::awaitable<void> discardInput() {
-    std::size_t left = shared_->options.body_bytes * 2;
+    std::size_t left = std::max(kDiscard, shared_->options.body_bytes * 2);
     linger_.expires_after(kLingerMax);
     linger_.async_wait([self = shared_from_this()](error_code cancelled) {
       if (!cancelled) self->close();
