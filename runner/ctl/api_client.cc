@@ -237,7 +237,8 @@ void ApiClient::pause(Duration time) const {
   for (Duration left = time; left > Duration::zero() && !interrupted();
        left = until - clock_->now()) {
     boost::asio::steady_timer timer(context, std::min(left, kSlice));
-    timer.wait();
+    boost::system::error_code cut_short;  // By a signal.
+    timer.wait(cut_short);
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "runner/ctl/commands.h"
 #include "runner/ctl/follow.h"
+#include "runner/ctl/interrupt.h"
 #include "runner/ctl/output.h"
 #include "runner/ctl/text_width.h"
 #include "schema/base/cli_text.h"
@@ -77,6 +78,7 @@ Outcome<int> run(const Settings& settings, const RunOptions& options) {
   if (!api) return api.error();
   if (options.dry_run) return dryRun(*api, settings, std::move(*body));
 
+  if (options.wait) catchInterrupts();
   Follow follow;
   follow.started = api->clock().now();
   follow.deadline = deadlineOf(settings, api->clock());

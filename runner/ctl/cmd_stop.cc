@@ -32,7 +32,6 @@ class Stopping {
   }
 
   Outcome<void> wait(TimePoint deadline) {
-    catchInterrupts();
     bool told_away = false;
     for (;;) {
       progress_.merge(counts(), api_.clock().now());
@@ -130,6 +129,7 @@ Outcome<int> stop(const Settings& settings, const StopOptions& options) {
   if (!api) return api.error();
   const TimePoint started = api->clock().now();
   const TimePoint deadline = deadlineOf(settings, api->clock());
+  if (options.wait) catchInterrupts();
   if (options.force) (*body)["force"] = true;
   auto rows = rowsOf(api->send("POST", "/v1/vms:stop", std::move(*body)), "vms");
   if (!rows) return rows.error();

@@ -73,7 +73,8 @@ TEST_F(CtlLive, WatchBringsTheTerminalBack) {
     while (shown.find("Recent failures") == std::string::npos) ASSERT_TRUE(read());
     process.send(SIGINT);
     while (shown.find("\x1b[?1049l") == std::string::npos) ASSERT_TRUE(read());
-    EXPECT_EQ(process.wait().status, 0);
+    const Finished finished = process.wait();
+    EXPECT_EQ(finished.status, 0) << finished.err;
   }
   EXPECT_EQ(shown.find("\x1b[?1049h"), 0u);
   EXPECT_THAT(shown, HasSubstr("\x1b[?25h"));
