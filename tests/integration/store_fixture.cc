@@ -11,8 +11,8 @@
 
 namespace vms::test {
 
-TempFolder::TempFolder() {
-  std::string name = testing::TempDir() + "vms-store-XXXXXX";
+TempFolder::TempFolder(const std::string& parent) {
+  std::string name = parent + "vms-store-XXXXXX";
   if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
   path_ = name;
 }

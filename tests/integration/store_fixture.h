@@ -24,7 +24,7 @@ namespace vms::test {
 /// A folder that goes with everything in it.
 class TempFolder {
  public:
-  TempFolder();
+  explicit TempFolder(const std::string& parent = testing::TempDir());
   ~TempFolder();
   TempFolder(const TempFolder&) = delete;
   TempFolder& operator=(const TempFolder&) = delete;
