@@ -59,25 +59,58 @@ std::size_t BatchWindow::batchLimit() const {
   return policy_.mode == WindowPolicy::Mode::Off ? 1 : std::min(items_, policy_.max_items);
 }
 
-std::optional<TimePoint> BatchWindow::closesAt(TimePoint now) const {
-  if (items_ == 0) return std::nullopt;
-  if (items_ >= policy_.max_items || bytes_ >= policy_.max_bytes) return now;
+BatchWindow::Closing BatchWindow::closing(TimePoint now) const {
+  if (items_ >= policy_.max_items) return {now, CloseReason::Items};
+  if (bytes_ >= policy_.max_bytes) return {now, CloseReason::Bytes};
 
-  TimePoint closes = now;
+  Closing closing{now, CloseReason::Idle};
   switch (policy_.mode) {
     case WindowPolicy::Mode::Off:
+      closing.reason = CloseReason::Off;
       break;
     case WindowPolicy::Mode::Fixed:
-      closes = *first_added_ + policy_.fixed;
+      closing = {*first_added_ + policy_.fixed, CloseReason::Fixed};
       break;
     case WindowPolicy::Mode::Adaptive:
       // Twice the usual cost: an acceptance that late is not about to come, and gathering longer
       // than a message takes adds more delay than it saves.
-      if (in_flight_ > 0) closes = *first_added_ + std::min(2 * cost_, policy_.max_delay);
+      if (in_flight_ > 0) {
+        closing = {*first_added_ + std::min(2 * cost_, policy_.max_delay), CloseReason::Delay};
+      }
       break;
   }
-  if (send_by_ && *send_by_ < closes) closes = *send_by_;
-  return closes;
+  if (send_by_ && *send_by_ < closing.at) closing = {*send_by_, CloseReason::Deadline};
+  return closing;
+}
+
+std::optional<TimePoint> BatchWindow::closesAt(TimePoint now) const {
+  if (items_ == 0) return std::nullopt;
+  return closing(now).at;
+}
+
+CloseReason BatchWindow::closeReason(TimePoint now) const {
+  VMS_CHECK(items_ > 0, "only a window with commands closes");
+  return closing(now).reason;
+}
+
+std::string_view nameOf(CloseReason reason) noexcept {
+  switch (reason) {
+    case CloseReason::Off:
+      return "off";
+    case CloseReason::Idle:
+      return "idle";
+    case CloseReason::Delay:
+      return "delay";
+    case CloseReason::Fixed:
+      return "fixed";
+    case CloseReason::Items:
+      return "items";
+    case CloseReason::Bytes:
+      return "bytes";
+    case CloseReason::Deadline:
+      return "deadline";
+  }
+  return "idle";
 }
 
 }  // namespace vms::batcher

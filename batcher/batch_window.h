@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string_view>
 
 #include "schema/base/time.h"
 
@@ -20,6 +21,18 @@ struct WindowPolicy {
   std::size_t max_items = 256;             ///< Closes early at this many commands,
   std::size_t max_bytes = 4u << 20;        ///< or at this size of their documents.
 };
+
+/// Why a window closed.
+enum class CloseReason {
+  Off,       ///< Windows are off.
+  Idle,      ///< Nothing was in flight (any more).
+  Delay,     ///< The acceptance was late.
+  Fixed,     ///< The fixed time was over.
+  Items,     ///< As many commands as a message carries.
+  Bytes,     ///< As many bytes.
+  Deadline,  ///< A command could not wait.
+};
+std::string_view nameOf(CloseReason reason) noexcept;
 
 /// One host's window: when does what has gathered leave? Pure; `now` is an argument.
 ///
@@ -50,11 +63,19 @@ class BatchWindow {
   /// Ask after everything that waits in the intake was placed, so that company in the same turn
   /// shares the message.
   std::optional<TimePoint> closesAt(TimePoint now) const;
+  /// What decides about `closesAt`, when that is not nothing.
+  CloseReason closeReason(TimePoint now) const;
 
   /// Smoothed time from sending a message to its acceptance.
   Duration messageCost() const { return cost_; }
 
  private:
+  struct Closing {
+    TimePoint at;
+    CloseReason reason;
+  };
+  /// Precondition: not empty.
+  Closing closing(TimePoint now) const;
   void emptied();
 
   WindowPolicy policy_;

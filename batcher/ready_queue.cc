@@ -37,6 +37,8 @@ bool ReadyQueue::remove(RunId run) {
   return true;
 }
 
+std::size_t ReadyQueue::size(RunReason reason) const { return classes_[classOf(reason)].size(); }
+
 void ReadyQueue::drain(const std::function<Verdict(RunId)>& take) {
   // Positions are keys, not iterators: `take` may push and remove other runs.
   std::array<std::optional<Key>, kClasses> last;

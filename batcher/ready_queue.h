@@ -34,6 +34,11 @@ class ReadyQueue {
 
   std::size_t size() const { return places_.size(); }
   bool empty() const { return places_.empty(); }
+  std::size_t size(RunReason reason) const;
+  /// The one with the smallest id, which is the first that was made.
+  std::optional<RunId> oldest() const {
+    return places_.empty() ? std::nullopt : std::optional(places_.begin()->first);
+  }
 
   /// Offers runs in order until `take` says Stop or all were offered. A run that is taken leaves
   /// the queue; one that is skipped keeps its place and is not offered again in this pass. While it

@@ -153,6 +153,7 @@ void sendBatch(EngineState& state, Host& host, const Now& now) {
     ids.push_back(id);
   }
   if (ids.empty()) return;
+  ++state.counters.windows_closed[host.window.closeReason(now.mono)];
   host.window.sent(now.mono, ids.size(), bytes);
   host.in_flight.push_back({batch});
   for (const RequestId& request : requests) {

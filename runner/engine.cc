@@ -90,8 +90,9 @@ void Engine::restore(Snapshot snapshot, const Now& now) {
     host.record = std::move(record);
   }
   for (RunRecord& record : snapshot.runs) {
-    const RunId id = record.id;
-    state_.runs[id].record = std::move(record);
+    Run run;
+    run.record = std::move(record);
+    state_.addRun(std::move(run));
   }
   restoreRequests(state_, snapshot);
   for (TokenRecord& token : snapshot.tokens) {
@@ -102,7 +103,10 @@ void Engine::restore(Snapshot snapshot, const Now& now) {
   for (AttemptRecord& record : snapshot.attempts) {
     const AttemptId id = record.ref.attempt;
     if (isFinal(record.state)) closed.emplace_back(record.ended_at.value_or(WallTime{}), id);
-    state_.attempts[id].record = std::move(record);
+    Attempt attempt;
+    attempt.record = std::move(record);
+    attempt.came_up = attempt.record.running_at.has_value();
+    state_.addAttempt(std::move(attempt));
   }
   std::sort(closed.begin(), closed.end());
   for (const auto& [ended, id] : closed) {

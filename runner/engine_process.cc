@@ -9,6 +9,8 @@
 #include "runner/api/api.h"
 #include "runner/api/token.h"
 #include "runner/engine_daemon.h"
+#include "runner/metrics.h"
+#include "runner/process_figures.h"
 #include "runner/sqlite_store.h"
 #include "schema/base/asio_clock.h"
 #include "schema/base/certificate.h"
@@ -129,6 +131,9 @@ Result<void> Process::start() {
   api.http.port = address->port;
   api.http.certificate_file = config_.api_certificate;
   api.http.key_file = config_.api_key;
+  api.metrics = [this](const EngineFigures& engine) {
+    return metricsText({engine, store_->figures(), api_->figures(), readProcessFigures()});
+  };
   api_.emplace(daemon_->service(), clock_, io_.get_executor(), io_threads_.context().get_executor(),
                std::move(api));
   if (auto serving = api_->start(); !serving) return withContext(serving.error(), "api");

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "batcher/placement.h"
+#include "runner/engine_figures.h"
 #include "runner/event_capture.h"
 #include "runner/intake.h"
 #include "runner/views.h"
@@ -219,9 +220,13 @@ asio::awaitable<Result<void>> EngineService::undefineVm(Principal who, std::stri
 
 asio::awaitable<Result<RequestView>> EngineService::createRequest(Principal who,
                                                                   StartRequest what) {
-  if (const Result<void> room = hasRoom(); !room) co_return room.error();
-  const Result<RequestId> id = runner::createRequest(engine_.state(), who, what, now());
-  if (!id) co_return id.error();
+  const Result<void> room = hasRoom();
+  const Result<RequestId> id =
+      room ? runner::createRequest(engine_.state(), who, what, now()) : room.error();
+  if (!id) {
+    ++engine_.state().counters.requests_refused[id.error().error_class];
+    co_return id.error();
+  }
   Result<RequestView> view = co_await showRequest(*id);
   co_return view;
 }
@@ -390,6 +395,12 @@ asio::awaitable<Result<HistoryStats>> EngineService::historyStats(HistoryQuery q
 Result<void> EngineService::readiness() const {
   if (const Result<void> room = hasRoom(); !room) return room.error();
   return engine_.mayStart();
+}
+
+EngineFigures EngineService::figures() const {
+  EngineFigures figures = figuresOf(engine_.state(), now());
+  figures.may_start = engine_.mayStart().has_value();
+  return figures;
 }
 
 std::optional<TokenRecord> EngineService::findToken(const std::string& hash) const {

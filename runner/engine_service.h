@@ -45,6 +45,7 @@ class EngineService final : public Service {
   asio::awaitable<Result<HistoryPage>> history(HistoryQuery query) override;
   asio::awaitable<Result<HistoryStats>> historyStats(HistoryQuery query) override;
   Result<void> readiness() const override;
+  EngineFigures figures() const override;
   std::optional<TokenRecord> findToken(const std::string& hash) const override;
   asio::awaitable<Result<void>> putToken(Principal who, TokenRecord token) override;
   std::vector<TokenRecord> listTokens() const override;

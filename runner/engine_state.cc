@@ -12,6 +12,13 @@ auto& mustFind(Map& map, const Key& key, const char* what) {
   return found->second;
 }
 
+/// Keeps the number of open rows in each state.
+template <class State, std::size_t kStates>
+void count(std::array<std::size_t, kStates>& counts, std::optional<State> from, State to) {
+  if (from && !isFinal(*from)) --counts[static_cast<std::size_t>(*from)];
+  if (!isFinal(to)) ++counts[static_cast<std::size_t>(to)];
+}
+
 }  // namespace
 
 std::optional<VmId> parseVmId(const std::string& text) {
@@ -62,14 +69,30 @@ const HostId* EngineState::foreignHostOf(VmId id) const {
   return found == foreign.end() ? nullptr : &*found->second.begin();
 }
 
+Run& EngineState::addRun(Run run_in) {
+  const auto [at, added] = runs.emplace(run_in.record.id, std::move(run_in));
+  VMS_CHECK(added, "a run is added once");
+  count<RunState>(runs_by_state_, std::nullopt, at->second.record.state);
+  return at->second;
+}
+
+Attempt& EngineState::addAttempt(Attempt attempt_in) {
+  const auto [at, added] = attempts.emplace(attempt_in.record.ref.attempt, std::move(attempt_in));
+  VMS_CHECK(added, "an attempt is added once");
+  count<AttemptState>(attempts_by_state_, std::nullopt, at->second.record.state);
+  return at->second;
+}
+
 void EngineState::setState(Run& run_in, RunState state) {
   VMS_CHECK(mayFollow(run_in.record.state, state), "a run's state follows the table");
+  count<RunState>(runs_by_state_, run_in.record.state, state);
   run_in.record.state = state;
   touchRun(run_in.record.id);
 }
 
 void EngineState::setState(Attempt& attempt_in, AttemptState state) {
   VMS_CHECK(mayFollow(attempt_in.record.state, state), "an attempt's state follows the table");
+  count<AttemptState>(attempts_by_state_, attempt_in.record.state, state);
   attempt_in.record.state = state;
   touchAttempt(attempt_in.record.ref.attempt);
 }

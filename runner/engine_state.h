@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -15,6 +16,7 @@
 #include "batcher/ready_queue.h"
 #include "runner/engine_options.h"
 #include "runner/event_feed.h"
+#include "runner/figures.h"
 #include "runner/records.h"
 #include "runner/store.h"
 #include "schema/base/rng.h"
@@ -56,6 +58,7 @@ struct Attempt {
   bool wish_heard =
       false;  ///< The host has answered the wish in this session; its outcome follows.
   std::optional<TimePoint> ready_due;  ///< When its gate opens by itself.
+  bool came_up = false;  ///< Its phases were counted, or belong to an earlier life of the engine.
 };
 
 /// What is known of a connected agent; gone with its session.
@@ -158,6 +161,10 @@ class EngineState {
     if (unseen) unseen->vms.insert(id);
   }
 
+  /// The only ways in.
+  Run& addRun(Run run);
+  Attempt& addAttempt(Attempt attempt);
+
   /// The only ways to change a state: checked against the tables.
   void setState(Run& run, RunState state);
   void setState(Attempt& attempt, AttemptState state);
@@ -169,6 +176,10 @@ class EngineState {
 
   void send(SessionNumber session, proto::Frame frame);
   Effects takeEffects();
+
+  /// How many are open in each state; final ones are not counted.
+  const auto& runsByState() const { return runs_by_state_; }
+  const auto& attemptsByState() const { return attempts_by_state_; }
 
   Uuid newId(const Now& now) { return makeUuidV7(now.wall, rng); }
 
@@ -210,10 +221,13 @@ class EngineState {
   std::deque<RequestId> finished_requests;  ///< Oldest first; bounds what stays in memory.
   Effects effects;
   std::optional<Unseen> unseen;
+  EngineCounters counters;
 
  private:
   void noteChanges();
 
+  std::array<std::size_t, static_cast<std::size_t>(RunState::Cancelled) + 1> runs_by_state_{};
+  std::array<std::size_t, static_cast<std::size_t>(AttemptState::Ended) + 1> attempts_by_state_{};
   std::set<VmId> dirty_vms_;
   std::set<RunId> dirty_runs_;
   std::set<RequestId> dirty_requests_;

@@ -13,6 +13,13 @@ constexpr std::size_t kMaxQueuedFrames = 20'000;
 constexpr std::size_t kMaxQueuedBytes = 256u << 20;
 constexpr std::uint32_t kRetryAfterMs = 2'000;
 
+void countFrame(std::map<int, FrameTraffic>& traffic, const proto::Frame& frame,
+                std::size_t bytes) {
+  FrameTraffic& kind = traffic[static_cast<int>(frame.body_case())];
+  ++kind.frames;
+  kind.bytes += bytes;
+}
+
 }  // namespace
 
 /// One connection, from its first byte to its last.
@@ -76,10 +83,16 @@ void HostSessions::stop() {
 void HostSessions::push(Link& link, const proto::Frame& frame) {
   std::string bytes = frame.SerializeAsString();
   if (link.closed) return;
+  EngineCounters& counters = engine_.state().counters;
   if (link.queue.size() >= kMaxQueuedFrames || link.queued_bytes + bytes.size() > kMaxQueuedBytes) {
     log::warn("host {}: does not read what it is sent; closing its session", link.host);
     link.close();
     return;
+  }
+  countFrame(counters.frames_sent, frame, bytes.size());
+  if (frame.has_bulk_create()) {
+    counters.batch_items.observe(frame.bulk_create().items_size());
+    counters.batch_bytes.observe(static_cast<double>(bytes.size()));
   }
   link.queued_bytes += bytes.size();
   link.queue.push_back(std::move(bytes));
@@ -126,6 +139,7 @@ asio::awaitable<void> HostSessions::serve(std::shared_ptr<Link> link) {
     co_await refuse(link, session.error());
     co_return;
   }
+  ++engine_.state().counters.sessions_opened;
   link->session = *session;
   links_.emplace(*session, link);
   {
@@ -210,6 +224,7 @@ asio::awaitable<Result<void>> HostSessions::takeOver(std::shared_ptr<Link> newco
 }
 
 asio::awaitable<void> HostSessions::refuse(std::shared_ptr<Link> link, Error error) {
+  ++engine_.state().counters.sessions_refused[error.error_class];
   log::warn("host {}: refused: {}", link->host, error.message);
   proto::Frame frame;
   proto::Refused* refused = frame.mutable_refused();
@@ -237,6 +252,7 @@ asio::awaitable<void> HostSessions::receiveFrames(std::shared_ptr<Link> link) {
       log::warn("host {}: sent a malformed frame; closing its session", link->host);
       co_return;
     }
+    countFrame(engine_.state().counters.frames_received, frame, message->size());
     ++link->frames;
     link->heard.notify();
     const Result<void> handled = onFrame(engine_.state(), link->session, frame, turns_.now());

@@ -112,7 +112,7 @@ Run& newRun(EngineState& state, const Request& request, Vm& vm, const Now& now) 
   }
   ++state.open_runs;
   state.touchRun(record.id);
-  return state.runs.emplace(record.id, std::move(run)).first->second;
+  return state.addRun(std::move(run));
 }
 
 /// Withdraws a run that nothing was sent for; otherwise leaves a durable wish.
@@ -208,6 +208,7 @@ Result<RequestId> createRequest(EngineState& state, const Principal& who, const 
         return Error{ErrorClass::KeyReused, "the idempotency key '" + what.idempotency_key +
                                                 "' was used with another body; use a new key"};
       }
+      ++state.counters.requests_repeated;
       return known->second;
     }
   }
@@ -270,6 +271,7 @@ Result<RequestId> createRequest(EngineState& state, const Principal& who, const 
       makeReady(state, run);
     }
   }
+  ++state.counters.requests_accepted;
   if (request.record.priority < 0) request.record.priority = VmRecord{}.priority;
   if (ids->empty()) {
     request.record.finished_at = now.wall;

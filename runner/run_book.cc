@@ -1,6 +1,7 @@
 #include "runner/run_book.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "batcher/retry_policy.h"
 #include "runner/store.h"
@@ -61,6 +62,22 @@ void forgetOldAttempts(EngineState& state) {
 void remember(std::deque<TimePoint>& marks, TimePoint now) {
   marks.push_back(now);
   if (marks.size() > kRecentMarks) marks.pop_front();
+}
+
+/// What the way of an attempt that came up was made of. A wall clock that was set back counts as no
+/// time.
+void observePhases(EngineCounters& counters, const AttemptRecord& record) {
+  const auto observe = [&counters](Phase phase, const std::optional<WallTime>& from,
+                                   const std::optional<WallTime>& to) {
+    if (from && to) counters.observe(phase, std::max(Duration{}, *to - *from));
+  };
+  observe(Phase::Queue, record.requested_at, record.placed_at);
+  observe(Phase::Send, record.placed_at, record.sent_at);
+  observe(Phase::Accept, record.sent_at, record.accepted_at);
+  observe(Phase::Stage, record.accepted_at, record.staged_at);
+  observe(Phase::Build, record.build_started_at, record.built_at);
+  observe(Phase::Launch, record.built_at, record.running_at);
+  observe(Phase::Total, record.requested_at, record.running_at);
 }
 
 }  // namespace
@@ -133,7 +150,7 @@ Attempt& openAttempt(EngineState& state, Run& run, Host& host, const Now& now) {
   state.inventory.setPending(host.record.id, record.ref.attempt, true, true);
   state.touchAttempt(record.ref.attempt);
   touchWatchers(state, run);
-  return state.attempts.emplace(record.ref.attempt, std::move(attempt)).first->second;
+  return state.addAttempt(std::move(attempt));
 }
 
 void closeAttempt(EngineState& state, Attempt& attempt, AttemptState final_state,
@@ -145,6 +162,7 @@ void closeAttempt(EngineState& state, Attempt& attempt, AttemptState final_state
     record.error_class = cause->error_class;
     record.error = cause->message;
   }
+  ++state.counters.attempts_closed[{final_state, record.error_class}];
   if (!record.ended_at) record.ended_at = now.wall;
   if (final_state == AttemptState::Ended && !record.stopped_at) record.stopped_at = now.wall;
 
@@ -173,6 +191,7 @@ void attemptRuns(EngineState& state, Attempt& attempt, const Now& now) {
   state.setState(attempt, AttemptState::Running);
   record.error.clear();  // What it waited for is past.
   if (!record.running_at) record.running_at = now.wall;
+  if (!std::exchange(attempt.came_up, true)) observePhases(state.counters, record);
   state.inventory.setPending(record.host, record.ref.attempt, false, false);
   state.penalties.praise(record.host);
   if (Host* host = state.findHost(record.host)) remember(host->recent_starts, now.mono);
@@ -247,6 +266,7 @@ void afterFailure(EngineState& state, Run& run, const HostId& host, EndCause cau
       VMS_CHECK(false, "what has ended is not asked for");
       return;
     case Kind::Retry:
+      ++state.counters.runs_retried[cause.error_class];
       run.record.error_class = cause.error_class;
       run.record.error = std::move(cause.message);
       if (run.record.state != RunState::Queued) state.setState(run, RunState::Queued);
@@ -291,6 +311,7 @@ void finishRun(EngineState& state, Run& run, RunState outcome, std::optional<End
     run.record.error_class.reset();
     run.record.error.clear();
   }
+  ++state.counters.runs_finished[{outcome, run.record.error_class}];
   --state.open_runs;
   Vm& vm = state.vm(run.record.vm);
   if (vm.run == run.record.id) vm.run.reset();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "runner/events.h"
+#include "runner/figures.h"
 #include "runner/records.h"
 #include "runner/store.h"
 
@@ -166,6 +167,9 @@ class Service {
   /// Nothing keeps the engine from starting VMs: store loaded, not full, not waiting after a
   /// restore.
   virtual Result<void> readiness() const = 0;
+
+  /// What is counted, for those who watch the engine.
+  virtual EngineFigures figures() const = 0;
 
   /// Tokens by the hash of their secret; for authentication.
   virtual std::optional<TokenRecord> findToken(const std::string& hash) const = 0;

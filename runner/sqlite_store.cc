@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <functional>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -97,6 +98,7 @@ struct SqliteStore::Impl {
 
   /// What an operator said of the hosts was about another state of this store.
   void forgetConfirmations() { db->connection().exec("UPDATE hosts SET confirmed = 0"); }
+  void countCommit(bool done, std::size_t rows, Duration took);
   void afterCommit();
   void lookForRoom() { room = reserve.restore(); }
   void pruneOnce();
@@ -117,6 +119,9 @@ struct SqliteStore::Impl {
 
   const std::filesystem::path copy_path;
   MarksCopy copied;  ///< Of the query thread, once it runs.
+
+  mutable std::mutex counted_mutex;
+  StoreFigures counted;
 
   std::atomic<bool> room = true;
   std::atomic<bool> looking_for_room = false;
@@ -195,12 +200,25 @@ Result<void> SqliteStore::Impl::durably(const Marks& next, const std::function<v
 Result<CommitNumber> SqliteStore::Impl::commit(const std::vector<Change>& changes) {
   Marks next = marks;
   ++next.commit.value;
+  const TimePoint began = clock.now();
   const auto done = durably(next, [&] {
     for (const Change& change : changes) writer.put(change);
   });
+  countCommit(done.has_value(), changes.size(), clock.now() - began);
   afterCommit();
   if (!done) return done.error();
   return next.commit;
+}
+
+void SqliteStore::Impl::countCommit(bool done, std::size_t rows, Duration took) {
+  const std::lock_guard lock(counted_mutex);
+  if (!done) {
+    ++counted.commits_refused;
+    return;
+  }
+  ++counted.commits;
+  counted.rows += rows;
+  counted.commit_seconds.observe(toSeconds(took));
 }
 
 Result<void> SqliteStore::Impl::setRestored(bool restored) {
@@ -224,6 +242,8 @@ Result<std::size_t> SqliteStore::Impl::prune(WallTime older_than) {
   std::size_t removed = 0;
   const auto done = db->transact([&] { removed = pruner.slice(older_than); });
   if (!done) return done.error();
+  const std::lock_guard lock(counted_mutex);
+  counted.rows_pruned += removed;
   return removed;
 }
 
@@ -324,6 +344,23 @@ bool SqliteStore::hasRoom() const {
     if (!posted) impl_->looking_for_room = false;
   }
   return false;
+}
+
+StoreFigures SqliteStore::figures() const {
+  StoreFigures figures;
+  {
+    const std::lock_guard lock(impl_->counted_mutex);
+    figures = impl_->counted;
+  }
+  figures.has_room = impl_->room;
+  const auto sizeOf = [](const std::filesystem::path& path) {
+    std::error_code error;
+    const std::uintmax_t size = std::filesystem::file_size(path, error);
+    return error ? std::uint64_t{0} : std::uint64_t{size};
+  };
+  figures.database_bytes = sizeOf(impl_->options.path);
+  figures.wal_bytes = sizeOf(impl_->options.path.string() + "-wal");
+  return figures;
 }
 
 asio::awaitable<Result<HistoryPage>> SqliteStore::history(HistoryQuery query) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "runner/distribution.h"
 #include "runner/store.h"
 #include "schema/base/clock.h"
 
@@ -18,6 +19,16 @@ struct SqliteStoreOptions {
   std::uint64_t reserve_bytes = std::uint64_t{16} << 20U;  ///< 0: no reserve.
   Duration retention = std::chrono::hours(24 * 400);       ///< Older history is pruned.
   std::optional<std::uint32_t> max_pages;  ///< The database is full at this size: for tests.
+};
+
+/// What a store did since it was opened, and how it is now.
+struct StoreFigures {
+  std::uint64_t commits = 0, rows = 0;
+  std::uint64_t commits_refused = 0;  ///< The disk was full even with the reserve.
+  std::uint64_t rows_pruned = 0;
+  Distribution commit_seconds{kSecondsBounds};
+  bool has_room = true;
+  std::uint64_t database_bytes = 0, wal_bytes = 0;
 };
 
 /// The engine's store in one SQLite file.
@@ -42,6 +53,9 @@ class SqliteStore final : public Store {
   bool hasRoom() const override;
   asio::awaitable<Result<HistoryPage>> history(HistoryQuery query) override;
   asio::awaitable<Result<HistoryStats>> historyStats(HistoryQuery query) override;
+
+  /// What was counted since it was opened. From any thread.
+  StoreFigures figures() const;
 
   /// Removes one slice of history that ended before `older_than`; the rows that it removed. Open
   /// attempts and unfinished requests stay, whatever their age. The store calls it by itself.

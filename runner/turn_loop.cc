@@ -56,7 +56,12 @@ asio::awaitable<void> TurnLoop::run() {
     }
     kicked_ = false;
     armed_.reset();
+    const TimePoint began = clock_.now();
     Engine::Turn turn = engine_.takeTurn(now());
+    EngineCounters& counters = engine_.state().counters;
+    counters.decide_seconds.observe(toSeconds(clock_.now() - began));
+    counters.turn_changes.observe(static_cast<double>(turn.changes.size()));
+    counters.turn_effects.observe(static_cast<double>(turn.effects.frames.size()));
     ++taken_;
     in_turn_ = true;
     if (turn.higher_marks) co_await makeRestored(*turn.higher_marks);
@@ -67,6 +72,7 @@ asio::awaitable<void> TurnLoop::run() {
     durable_ = taken_;
     durable_wake_.notify();
     release_(std::move(turn.effects));
+    counters.turn_seconds.observe(toSeconds(clock_.now() - began));
     if (engine_.restoreIsOver()) co_await endRestore();
     if (engine_.state().hasChanges()) kick();
     arm();

@@ -150,23 +150,21 @@ RequestView viewOf(const EngineState& state, const Request& request, const Now& 
   return view;
 }
 
+std::string_view hostStateOf(const EngineState& state, const Host& host) {
+  if (!host.record.alarm.empty()) return "quarantined";
+  if (!host.session) return "disconnected";
+  if (!host.record.confirmed) return "unconfirmed";
+  if (host.record.draining) return "draining";
+  const std::string why_not = whyNotSchedulable(state, host);
+  if (why_not.empty()) return "ready";
+  return why_not == "recovering" ? "recovering" : "not_ready";
+}
+
 HostEvent eventOf(const EngineState& state, const Host& host) {
   HostEvent event;
   event.host = host.record.id;
   event.state_reason = whyNotSchedulable(state, host);
-  if (!host.record.alarm.empty()) {
-    event.state = "quarantined";
-  } else if (!host.session) {
-    event.state = "disconnected";
-  } else if (!host.record.confirmed) {
-    event.state = "unconfirmed";
-  } else if (host.record.draining) {
-    event.state = "draining";
-  } else if (event.state_reason.empty()) {
-    event.state = "ready";
-  } else {
-    event.state = event.state_reason == "recovering" ? "recovering" : "not_ready";
-  }
+  event.state = hostStateOf(state, host);
   return event;
 }
 

@@ -11,18 +11,16 @@ namespace vms::runner::api {
 struct Api::Impl {
   Impl(Service& service, const Clock& clock, asio::any_io_executor engine, asio::any_io_executor io,
        ApiOptions options)
-      : context{service,
-                clock,
-                std::move(engine),
-                authenticator,
-                options.keepalive,
-                std::move(options.metrics),
-                options.token_check,
+      : context{service,           clock,
+                std::move(engine), authenticator,
+                options.keepalive, std::move(options.metrics),
+                counters,          options.token_check,
                 &wrong_tokens},
         server(std::move(io), std::move(options.http), dispatchHandlers(&context)) {}
 
   Authenticator authenticator;
   WrongTokens wrong_tokens;
+  RequestCounters counters;
   ApiContext context;
   HttpServer server;
 };
@@ -38,5 +36,10 @@ asio::awaitable<void> Api::stop() { return impl_->server.stop(); }
 std::string Api::boundAddress() const { return impl_->server.boundAddress(); }
 std::uint16_t Api::boundPort() const { return impl_->server.boundPort(); }
 Result<void> Api::reloadCertificate() { return impl_->server.reloadCertificate(); }
+HttpFigures Api::figures() const {
+  HttpFigures figures = impl_->counters.figures();
+  figures.traffic = impl_->server.figures();
+  return figures;
+}
 
 }  // namespace vms::runner::api

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "runner/api/http_figures.h"
 #include "runner/api/http_server.h"
 #include "runner/service.h"
 #include "schema/base/clock.h"
@@ -19,7 +20,7 @@ struct ApiOptions {
   /// Between two signs of life on a quiet event stream.
   Duration keepalive = seconds(15);
   /// The text of GET /metrics; empty: not served. Called on the I/O executor, from any thread.
-  std::function<std::string()> metrics;
+  std::function<std::string(const EngineFigures&)> metrics;
   /// How long a stream may go on, at most, after its token was revoked or has expired.
   Duration token_check = seconds(5);
 };
@@ -47,6 +48,9 @@ class Api {
   std::string boundAddress() const;
   std::uint16_t boundPort() const;
   Result<void> reloadCertificate();
+
+  /// What was counted since the start. From any thread.
+  HttpFigures figures() const;
 
  private:
   struct Impl;

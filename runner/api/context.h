@@ -22,6 +22,7 @@ namespace vms::runner::api {
 namespace asio = boost::asio;
 
 class Authenticator;
+class RequestCounters;
 class WrongTokens;
 
 /// What handlers work with. Lives as long as the API.
@@ -31,7 +32,8 @@ struct ApiContext {
   asio::any_io_executor engine;
   Authenticator& authenticator;
   Duration keepalive;
-  std::function<std::string()> metrics;
+  std::function<std::string(const EngineFigures&)> metrics;
+  RequestCounters& counters;
   /// Between two looks at the token of a stream.
   Duration token_check = seconds(5);
   WrongTokens* wrong_tokens = nullptr;  ///< Null: they are not counted.

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "runner/api/auth.h"
+#include "runner/api/http_figures.h"
 #include "runner/api/routes.h"
 #include "runner/api/wrong_tokens.h"
 #include "schema/base/log.h"
@@ -15,6 +16,26 @@ struct Admitted {
   const Route* route = nullptr;
   std::vector<std::string> path;
   Principal who;
+};
+
+/// A request under way, counted whatever becomes of it.
+class Counted {
+ public:
+  Counted(const ApiContext* context, const Route* route)
+      : context_(context), route_(route), began_(context->clock.now()) {
+    context_->counters.began();
+  }
+  ~Counted() { context_->counters.finished(route_, status_, context_->clock.now() - began_); }
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+
+  void answered(int status) { status_ = status; }
+
+ private:
+  const ApiContext* context_;
+  const Route* route_;
+  TimePoint began_;
+  int status_ = 500;  ///< Until it is answered.
 };
 
 std::string methodsOf(const RouteMatch& match) {
@@ -85,7 +106,14 @@ std::optional<HttpResponse> refuseBody(const Route& route, const HttpRequest& re
                       request);
 }
 
-asio::awaitable<Admission> admit(const ApiContext* context, HttpRequest request) {
+/// Refused in its head: its body is not read, and no handler sees it.
+void countRefusal(const ApiContext* context, const Route* route, TimePoint began,
+                  const HttpResponse& refusal) {
+  context->counters.began();
+  context->counters.finished(route, refusal.status, context->clock.now() - began);
+}
+
+asio::awaitable<Admission> judge(const ApiContext* context, HttpRequest request) {
   Admission admission;
   RouteMatch match = matchRoute(routes(), request);
   if (match.route == nullptr) {
@@ -118,6 +146,14 @@ asio::awaitable<Admission> admit(const ApiContext* context, HttpRequest request)
   co_return admission;
 }
 
+asio::awaitable<Admission> admit(const ApiContext* context, HttpRequest request) {
+  const TimePoint began = context->clock.now();
+  const Route* route = matchRoute(routes(), request).route;
+  Admission admission = co_await judge(context, std::move(request));
+  if (admission.refusal) countRefusal(context, route, began, *admission.refusal);
+  co_return admission;
+}
+
 asio::awaitable<HttpReply> handle(const ApiContext* context, HttpRequest request) {
   const auto* admitted = static_cast<const Admitted*>(request.context.get());
   // What a problem document names; the rest moves into the call.
@@ -130,12 +166,14 @@ asio::awaitable<HttpReply> handle(const ApiContext* context, HttpRequest request
   call.who = admitted->who;
   call.request = std::move(request);
   const Route* route = admitted->route;
+  Counted counted(context, route);
   const std::string who = call.who.name;
   Result<HttpReply> reply = co_await route->handler(context, std::move(call));
   const auto* whole = reply ? std::get_if<HttpResponse>(&*reply) : nullptr;
   const int status = whole != nullptr ? whole->status
                      : reply          ? 200
                                       : traitsOf(reply.error().error_class).http_status;
+  counted.answered(status);
   log::debug("http: {} {} by {} from {}: {}", method, named.target, who, peer, status);
   if (reply) co_return std::move(*reply);
   if (reply.error().error_class == ErrorClass::Internal) {
@@ -144,7 +182,8 @@ asio::awaitable<HttpReply> handle(const ApiContext* context, HttpRequest request
   co_return HttpReply(problemReply(reply.error(), named));
 }
 
-HttpResponse serverProblem(int status, std::string detail) {
+HttpResponse serverProblem(const ApiContext* context, int status, std::string detail) {
+  context->counters.refused(status);
   const ErrorClass error_class = status == 413 || status == 431 ? ErrorClass::TooLarge
                                  : status == 408                ? ErrorClass::Deadline
                                  : status == 503                ? ErrorClass::Unavailable
@@ -158,7 +197,9 @@ HttpHandlers dispatchHandlers(const ApiContext* context) {
   HttpHandlers all;
   all.admit = [context](HttpRequest request) { return admit(context, std::move(request)); };
   all.handle = [context](HttpRequest request) { return handle(context, std::move(request)); };
-  all.problem = serverProblem;
+  all.problem = [context](int status, std::string detail) {
+    return serverProblem(context, status, std::move(detail));
+  };
   return all;
 }
 

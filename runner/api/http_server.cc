@@ -125,6 +125,8 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
 
   void admit(tcp::socket socket) {
     const std::size_t limit = shared->options.connections;
+    ++shared->accepted;
+    if (sessions.size() >= limit) ++shared->refused;
     if (sessions.size() >= limit + kRefusals) return;
     error_code ignored;
     keepFromChildren(socket.native_handle());
@@ -195,6 +197,18 @@ std::string HttpServer::boundAddress() const { return addressOf(impl_->bound); }
 std::uint16_t HttpServer::boundPort() const { return impl_->bound.port(); }
 Result<void> HttpServer::reloadCertificate() { return impl_->reload(); }
 std::size_t HttpServer::connections() const { return impl_->count; }
+
+HttpTrafficFigures HttpServer::figures() const {
+  const HttpShared& shared = *impl_->shared;
+  HttpTrafficFigures figures;
+  figures.connections = impl_->count;
+  figures.accepted = shared.accepted;
+  figures.refused = shared.refused;
+  figures.tls_failures = shared.tls_failures;
+  figures.received_body_bytes = shared.received_body_bytes;
+  figures.sent_bytes = shared.sent_bytes;
+  return figures;
+}
 
 asio::awaitable<void> HttpServer::stop() {
   auto work = [impl = impl_]() { return impl->stop(); };

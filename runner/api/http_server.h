@@ -100,6 +100,13 @@ struct HttpServerOptions {
   Duration stop_grace = seconds(2);      ///< For requests under way when the server stops.
 };
 
+/// What the server did since its start, apart from what was asked.
+struct HttpTrafficFigures {
+  std::size_t connections = 0;  ///< Open now.
+  std::uint64_t accepted = 0, refused = 0, tls_failures = 0;
+  std::uint64_t received_body_bytes = 0, sent_bytes = 0;  ///< Before TLS.
+};
+
 /// Owned by the composition root; `start`, `stop` and `reloadCertificate` from any thread.
 class HttpServer {
  public:
@@ -126,6 +133,8 @@ class HttpServer {
   asio::awaitable<void> stop();
 
   std::size_t connections() const;
+  /// From any thread.
+  HttpTrafficFigures figures() const;
 
  private:
   struct Impl;

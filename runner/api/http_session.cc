@@ -156,6 +156,7 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
     co_await stream_.async_handshake(ssl::stream_base::server,
                                      asio::redirect_error(asio::use_awaitable, ec));
     if (ec) {
+      ++shared_->tls_failures;
       log::debug("http: TLS with {} failed: {}", peer_, ec.message());
       close();
       co_return;
@@ -274,6 +275,7 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
       if (ec && timed_out_) co_return co_await refuseSlow("body", shared_->options.body_timeout);
       if (ec) co_return co_await refuseInput(ec);
       request.body = std::move(parser.get().body());
+      shared_->received_body_bytes += request.body.size();
     }
     beast::get_lowest_layer(stream_).expires_never();
     HttpReply reply = co_await shared_->handlers.handle(std::move(request));
@@ -373,6 +375,7 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
                                  asio::redirect_error(asio::use_awaitable, ec));
       if (ec) co_return false;
       sent += size;
+      shared_->sent_bytes += size;
     }
     beast::get_lowest_layer(stream_).expires_never();
     co_return true;

@@ -4,6 +4,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -21,6 +22,10 @@ struct HttpShared {
   const HttpHandlers handlers;
   std::atomic<std::size_t> bodies_bytes{0};
   std::atomic<bool> stopping{false};
+
+  // Only counted, see HttpTrafficFigures.
+  std::atomic<std::uint64_t> accepted{0}, refused{0}, tls_failures{0};
+  std::atomic<std::uint64_t> received_body_bytes{0}, sent_bytes{0};
 };
 
 /// One connection.

@@ -102,7 +102,12 @@ asio::awaitable<Result<HttpReply>> showMetrics(const ApiContext* context, Call) 
   if (!context->metrics) {
     co_return Error(ErrorClass::NotFound, "this engine was started without metrics");
   }
-  co_return textReply(200, "text/plain; version=0.0.4; charset=utf-8", context->metrics());
+  auto work = [](Service& service) -> asio::awaitable<Result<EngineFigures>> {
+    co_return service.figures();
+  };
+  const auto figures = co_await onEngine(context, std::move(work));
+  if (!figures) co_return figures.error();
+  co_return textReply(200, "text/plain; version=0.0.4; charset=utf-8", context->metrics(*figures));
 }
 
 asio::awaitable<Result<HttpReply>> showOpenApi(const ApiContext*, Call) {

@@ -75,6 +75,7 @@ class FakeService final : public Service {
   asio::awaitable<Result<HistoryPage>> history(HistoryQuery query) override;
   asio::awaitable<Result<HistoryStats>> historyStats(HistoryQuery query) override;
   Result<void> readiness() const override { return ready; }
+  EngineFigures figures() const override { return {}; }
   std::optional<TokenRecord> findToken(const std::string& hash) const override;
   asio::awaitable<Result<void>> putToken(Principal who, TokenRecord token) override;
   std::vector<TokenRecord> listTokens() const override;

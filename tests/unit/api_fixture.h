@@ -10,6 +10,7 @@
 
 #include "runner/api/auth.h"
 #include "runner/api/dispatch.h"
+#include "runner/api/http_figures.h"
 #include "runner/api/http_wire.h"
 #include "runner/api/token.h"
 #include "schema/base/asio_clock.h"
@@ -105,7 +106,9 @@ class ApiTest : public ::testing::Test {
   AsioClock clock_;
   FakeService service_{io_.get_executor()};
   Authenticator authenticator_;
-  ApiContext context_{service_, clock_, io_.get_executor(), authenticator_, seconds(15), nullptr};
+  RequestCounters counters_;
+  ApiContext context_{service_,    clock_,  io_.get_executor(), authenticator_,
+                      seconds(15), nullptr, counters_};
   HttpHandlers handlers_ = dispatchHandlers(&context_);
   std::map<std::string, std::string> tokens_;
   std::string peer_ = "192.0.2.1:1000";

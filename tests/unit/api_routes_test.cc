@@ -223,7 +223,7 @@ TEST_F(Routes, HealthNeedsNoTokenAndReadinessSaysWhy) {
 
 TEST_F(Routes, MetricsAreServedWhenThereAreSome) {
   EXPECT_EQ(send("GET", "/metrics").status, 404);
-  context_.metrics = []() { return std::string("up 1\n"); };
+  context_.metrics = [](const EngineFigures&) { return std::string("up 1\n"); };
   EXPECT_EQ(send("GET", "/metrics").body, "up 1\n");
 }
 

@@ -9,7 +9,7 @@ class Table : public ApiTest {
  protected:
   Table() {
     cutStreams();
-    context_.metrics = []() { return std::string("up 1\n"); };
+    context_.metrics = [](const EngineFigures&) { return std::string("up 1\n"); };
   }
 
   Answer ask(const Route& route, const std::string& query = {}, const std::string& body = {},
