@@ -244,5 +244,49 @@ TEST_F(Journal, IsOpenedOnceAndOnlyIfItIsOurs) {
   EXPECT_TRUE(readAll(options_.path) == before);
 }
 
+TEST_F(Journal, WhatIsDamagedOrForeignIsRefusedUntouched) {
+  open();
+  ASSERT_TRUE(commit({PutClaim{fullClaim(1)}, PutClaim{fullClaim(2)}}));
+  journal_.reset();
+  const std::string whole = readAll(options_.path);
+  const auto refused = [&](const std::string& what) {
+    const std::string before = readAll(options_.path);
+    const auto opened = SqliteJournal::open(options_);
+    ASSERT_FALSE(opened) << what;
+    EXPECT_EQ(opened.error().error_class, ErrorClass::Invalid) << what;
+    EXPECT_THAT(opened.error().message, HasSubstr(options_.path.string())) << what;
+    EXPECT_TRUE(readAll(options_.path) == before) << what;
+    writeAll(options_.path, whole);
+  };
+  for (std::size_t page = 1; page < whole.size() / 4096; ++page) {
+    // The end of a long text is a page without structure, where zeros are as good as any bytes.
+    const bool tree = std::string("\2\5\12\15").find(whole[page * 4096]) != std::string::npos;
+    if (tree) {
+      patch(options_.path, page * 4096, std::string(4096, '\0'));
+      refused("page " + std::to_string(page) + " is zero");
+    }
+    patch(options_.path, page * 4096, std::string(64, '\xa5'));
+    refused("page " + std::to_string(page) + " is overwritten");
+    std::filesystem::resize_file(options_.path, page * 4096);
+    refused("cut after page " + std::to_string(page));
+  }
+  patch(options_.path, 68, std::string("VMSE", 4));
+  refused("an engine's store");
+  writeAll(options_.path, "");
+  refused("empty");
+  writeAll(options_.path, std::string(8192, 'x'));
+  refused("no database");
+  open();
+  EXPECT_EQ(load().claims.size(), 2U);
+}
+
+TEST_F(Journal, AFolderInItsPlaceIsRefused) {
+  std::filesystem::create_directory(options_.path);
+  const auto opened = SqliteJournal::open(options_);
+  ASSERT_FALSE(opened);
+  EXPECT_THAT(opened.error().message, HasSubstr(options_.path.string()));
+  EXPECT_TRUE(std::filesystem::is_directory(options_.path));
+}
+
 }  // namespace
 }  // namespace vms::test

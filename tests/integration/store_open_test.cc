@@ -155,6 +155,76 @@ TEST_F(StoreOpen, ADamagedDatabaseIsRefused) {
   EXPECT_TRUE(tryOpen());
 }
 
+TEST_F(StoreOpen, AZeroedPageIsRefused) {
+  make();
+  const std::string whole = readAll(options_.path);
+  for (std::size_t page = 1; page < whole.size() / 4096; page += 3) {
+    patch(options_.path, page * 4096, std::string(4096, '\0'));
+    EXPECT_THAT(refused().message, HasSubstr("restore it from a backup")) << "page " << page;
+    writeAll(options_.path, whole);
+  }
+}
+
+TEST_F(StoreOpen, TheLogOfAnotherDatabaseIsRefused) {
+  make();
+  const std::string ours = readAll(options_.path);
+  // Another store's log, longer and with other pages, left in ours's place by a wrong restore.
+  const TempFolder other;
+  const auto end = inChild([&] {
+    options_.path = other / "engine.db";
+    auto opened = tryOpen();
+    if (!opened) return 2;
+    for (std::uint64_t i = 0; i < 200; ++i) {
+      std::vector<runner::Change> changes{fullVm(i), fullHost("h" + std::to_string(i))};
+      if (!await((*opened)->commit(std::move(changes)))) return 3;
+    }
+    ::_exit(0);  // Without closing: its log stays.
+  });
+  ASSERT_TRUE(end.exitedWith(0)) << end.text;
+  std::filesystem::copy_file(other / "engine.db-wal", folder_ / "engine.db-wal",
+                             std::filesystem::copy_options::overwrite_existing);
+  const auto opened = tryOpen();
+  // Either it is refused untouched, or what is opened is the other store, whole, which the copy of
+  // our marks tells from ours; never a mixture.
+  if (!opened) {
+    EXPECT_TRUE(readAll(options_.path) == ours);
+  } else {
+    const auto loaded = (*opened)->load();
+    ASSERT_TRUE(loaded);
+    EXPECT_TRUE(loaded->marks.restored);
+    EXPECT_EQ(loaded->hosts.size(), 200U);
+  }
+}
+
+TEST_F(StoreOpen, AFolderInItsPlaceIsRefused) {
+  std::filesystem::create_directory(options_.path);
+  const auto opened = tryOpen();
+  ASSERT_FALSE(opened);
+  EXPECT_THAT(opened.error().message, HasSubstr(options_.path.string()));
+  EXPECT_THAT(opened.error().message, HasSubstr("directory"));
+  EXPECT_TRUE(std::filesystem::is_directory(options_.path));
+}
+
+TEST_F(StoreOpen, WithoutPermissionItIsRefused) {
+  make();
+  const std::string before = readAll(options_.path);
+  std::filesystem::permissions(folder_.path(), std::filesystem::perms(0755));
+  std::filesystem::permissions(options_.path, std::filesystem::perms(0));
+  const auto end = inChild([this] {
+    // Permissions bind everybody but root.
+    if (::geteuid() == 0 && (::setgid(65534) != 0 || ::setuid(65534) != 0)) return 77;
+    const auto opened = tryOpen();
+    if (opened) return 1;
+    const std::string& text = opened.error().message;
+    static_cast<void>(!::write(STDERR_FILENO, text.data(), text.size()));
+    return 0;
+  });
+  if (end.exitedWith(77)) GTEST_SKIP() << "cannot become another user";
+  EXPECT_TRUE(end.exitedWith(0)) << end.text;
+  EXPECT_THAT(end.text, HasSubstr("ermission denied"));
+  EXPECT_TRUE(readAll(options_.path) == before);
+}
+
 TEST_F(StoreOpen, ALogWithoutItsDatabaseIsRefused) {
   make();
   std::filesystem::remove(options_.path);
