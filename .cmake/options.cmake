@@ -31,6 +31,10 @@ if(VMS_SANITIZE)
   target_link_options(vms_flags INTERFACE ${sanitize})
 endif()
 
+if(VMS_FUZZ)
+  target_compile_options(vms_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 find_program(VMS_CCACHE ccache)
 if(VMS_CCACHE AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
   # What ccache needs to trust precompiled headers.
