@@ -53,7 +53,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", metavar="DIR")
     parser.add_argument("targets", nargs="*", metavar="TARGET")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     programs = os.path.join(options.build, "test-bin")
     known = sorted(os.listdir(os.path.join(HERE, "corpus")))
     unknown = set(options.targets) - set(known)
