@@ -111,8 +111,8 @@ void AgentCore::hold(Attempt& attempt) {
 void AgentCore::release(Attempt& attempt) {
   leaveCreateLane(attempt);
   attempt.busy = false;
-  if (!std::exchange(attempt.attention, false)) return;
-  if (attempt.open()) inspect(*this, attempt.ref().vm);
+  // Also of an attempt that is over: the domain may be somebody else's.
+  if (std::exchange(attempt.attention, false)) inspect(*this, attempt.ref().vm);
 }
 
 }  // namespace vms::hostagent

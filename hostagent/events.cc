@@ -59,9 +59,11 @@ asio::awaitable<bool> lookOnce(AgentCore& core, VmId vm) {
     if (core.foreign.erase(vm) > 0) core.outbox.listDomains();
     co_return true;
   }
-  const bool dying = info->state == DomainState::Dying;
+  // What comes or goes and is nobody's work here is looked at again.
+  const bool coming = info->state == DomainState::Starting && attempt == nullptr;
+  const bool moving = coming || info->state == DomainState::Dying;
   co_await settleDomain(core, std::move(*info));
-  co_return !dying;
+  co_return !moving;
 }
 
 asio::awaitable<void> lookAt(AgentCore& core, VmId vm) {

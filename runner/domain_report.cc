@@ -1,6 +1,7 @@
 #include "runner/domain_report.h"
 
 #include "runner/host_identity.h"
+#include "runner/moved_domains.h"
 #include "runner/run_book.h"
 #include "schema/base/log.h"
 #include "schema/frames.h"
@@ -142,6 +143,12 @@ void markForeign(EngineState& state, Host& host) {
   state.capacity_changed = true;
 }
 
+void forgetListed(EngineState& state, Host& host, AttemptId attempt) {
+  host.listed.erase(attempt.uuid.toBytes());
+  markForeign(state, host);
+  recount(state, host);
+}
+
 Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainList& list,
                           const Now& now) {
   if (list.complete()) {
@@ -160,6 +167,7 @@ Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainLis
     doubtUnlisted(state, host, now);
   }
   markForeign(state, host);
+  findMoved(state, host, now);
   recount(state, host);
   return {};
 }

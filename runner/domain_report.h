@@ -13,4 +13,7 @@ void markForeign(EngineState& state, Host& host);
 Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainList& list,
                           const Now& now);
 
+/// The host says that an attempt which is not open here is over; it sends no list for that.
+void forgetListed(EngineState& state, Host& host, AttemptId attempt);
+
 }  // namespace vms::runner

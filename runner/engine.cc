@@ -6,6 +6,7 @@
 #include "runner/dispatcher.h"
 #include "runner/event_capture.h"
 #include "runner/intake.h"
+#include "runner/moved_domains.h"
 #include "runner/reconciler.h"
 #include "runner/run_book.h"
 #include "schema/base/check.h"
@@ -169,6 +170,7 @@ Result<void> Engine::confirmHost(const HostId& id, const Now& now) {
     return Error{ErrorClass::NotFound,
                  "no host is called '" + id + "'; 'vmsctl host list' shows those that are known"};
   }
+  const bool about_moves = host->record.confirmed && host->record.alarm.empty();
   if (!host->record.alarm.empty()) {
     // Whatever comes next is judged as if the old boot had been silent for ever.
     host->record.alarm.clear();
@@ -181,6 +183,8 @@ Result<void> Engine::confirmHost(const HostId& id, const Now& now) {
     host->record.last_seen = now.wall - std::chrono::hours(24 * 365 * 10);
   }
   host->record.confirmed = true;
+  // Who confirms an identity or a restore has not said anything about guests that were moved away.
+  if (about_moves) confirmMoved(state_, *host, now);
   state_.touchHost(id);
   state_.capacity_changed = true;
   return {};

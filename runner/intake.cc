@@ -78,6 +78,9 @@ Result<void> checkVm(EngineState& state, const Vm& vm, const RunOptions& options
   if (attempt.stop_wished != AttemptRecord::StopWish::None) {
     return Error{ErrorClass::Busy, "VM '" + name + "' is being stopped; try again when it is"};
   }
+  if (attempt.movedAway()) {
+    return Error{ErrorClass::Busy, "VM '" + name + "' was " + attempt.error};
+  }
   if (attempt.state == AttemptState::Unknown) {
     return Error{ErrorClass::Busy, "VM '" + name + "' may run on host " + attempt.host +
                                        ", which does not answer; it can be started once that is "

@@ -6,6 +6,7 @@
 #include "runner/domain_report.h"
 #include "runner/host_identity.h"
 #include "runner/intake.h"
+#include "runner/moved_domains.h"
 #include "runner/run_book.h"
 #include "schema/base/check.h"
 #include "schema/base/log.h"
@@ -252,9 +253,12 @@ void cancelCameTooLate(EngineState& state, Attempt& attempt) {
 /// exists there behind our back until the attempt has ended (S8).
 void noteStranger(EngineState& state, Host& host, const AttemptRef& ref, bool over) {
   if (state.findAttempt(ref.attempt) != nullptr) return;
-  const bool changed =
-      over ? host.strangers.erase(ref.vm) > 0 : host.strangers.insert(ref.vm).second;
-  if (changed) markForeign(state, host);
+  if (over) {
+    host.strangers.erase(ref.vm);
+    forgetListed(state, host, ref.attempt);
+  } else if (host.strangers.insert(ref.vm).second) {
+    markForeign(state, host);
+  }
   const auto vm = state.vms.find(ref.vm);
   if (vm == state.vms.end() || vm->second.record.epoch >= ref.epoch) return;
   vm->second.record.epoch = ref.epoch;
@@ -304,12 +308,17 @@ void onOutcome(EngineState& state, Host& host, const proto::Outcome& outcome, co
                   {ErrorClass::Cancelled, "cancelled"}, now);
       break;
     case proto::Outcome::ENDED: {
+      if (attempt->record.movedAway()) break;  // Told again.
       applyPhases(state, *attempt, outcome.phases(), now);
       if (!hasStarted(attempt->record)) attemptRuns(state, *attempt, now);
       attempt->record.stop_reason = outcome.stop_reason().substr(0, 64);
       attempt->record.stopped_at =
           now.wall - milliseconds(static_cast<std::int64_t>(
                          std::min<std::uint64_t>(outcome.ended_age_ms(), std::uint64_t{1} << 40)));
+      if (attempt->record.movedAway()) {
+        noteMovedAway(state, *attempt, now);
+        break;
+      }
       failAttempt(state, *attempt, AttemptState::Ended,
                   causeFrom(outcome.error_class(), outcome.error(), ErrorClass::IntendedStop), now);
       break;
@@ -321,6 +330,7 @@ void onOutcome(EngineState& state, Host& host, const proto::Outcome& outcome, co
 }
 
 void onAbsent(EngineState& state, Host& host, Attempt& attempt, const Now& now) {
+  if (attempt.record.movedAway()) return;   // It runs elsewhere.
   if (!host.speaks_for_hypervisor) return;  // Its word about what is gone is worth nothing (S4).
   attempt.record.proof = Proof::ReportedGone;
   if (attempt.record.running_at) {
@@ -407,7 +417,7 @@ void ask(EngineState& state, Host& host, Attempt& attempt, const Now& now) {
 
 bool needsAsking(const EngineState& state, const Attempt& attempt, const Now& now) {
   const AttemptRecord& record = attempt.record;
-  if (record.state == AttemptState::Placed) return false;
+  if (record.state == AttemptState::Placed || record.movedAway()) return false;
   const bool started = hasStarted(record);
   const bool wish =
       (record.cancel_wished || (started && record.stop_wished != AttemptRecord::StopWish::None)) &&

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -139,6 +140,11 @@ struct AttemptRecord {
   enum class StopWish { None, Shutdown, ForceOff };
   StopWish stop_wished = StopWish::None;
   std::string stop_requester;
+
+  /// Its host says that somebody else moved the domain to another one (S9): UNKNOWN until that one
+  /// reports it, or a person confirms that it has ended.
+  bool movedAway() const { return stop_reason == kMovedAway; }
+  static constexpr std::string_view kMovedAway = "migrated";
 
   bool operator==(const AttemptRecord&) const = default;
 };

@@ -46,15 +46,17 @@ constexpr auto kRuns = [] {
   };
 }();
 
-// Progress may skip phases, because results of a busy host arrive folded together.
+// Progress may skip phases, because results of a busy host arrive folded together, and a gate may
+// be due by the time that they do.
 constexpr auto kAttempts = [] {
   using enum AttemptState;
   return std::array{
       Row<AttemptState>{Placed, "placed", anyOf({Sent, Dropped})},
       Row<AttemptState>{Sent, "sent",
-                        anyOf({Staged, Building, Running, Unknown, Refused, Failed, Ended})},
-      Row<AttemptState>{Staged, "staged", anyOf({Building, Running, Unknown, Failed, Ended})},
-      Row<AttemptState>{Building, "building", anyOf({Running, Unknown, Failed, Ended})},
+                        anyOf({Staged, Building, Running, Ready, Unknown, Refused, Failed, Ended})},
+      Row<AttemptState>{Staged, "staged",
+                        anyOf({Building, Running, Ready, Unknown, Failed, Ended})},
+      Row<AttemptState>{Building, "building", anyOf({Running, Ready, Unknown, Failed, Ended})},
       Row<AttemptState>{Running, "running", anyOf({Ready, Unknown, Ended})},
       Row<AttemptState>{Ready, "ready", anyOf({Unknown, Ended})},
       Row<AttemptState>{Unknown, "unknown",

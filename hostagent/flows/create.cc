@@ -6,6 +6,7 @@
 
 #include "hostagent/core.h"
 #include "hostagent/flows/steps.h"
+#include "hostagent/flows/stop.h"
 #include "schema/base/check.h"
 #include "schema/base/log.h"
 
@@ -51,16 +52,16 @@ asio::awaitable<void> finishStart(AgentCore& core, AttemptId id) {
   if (!started) {
     Error why = started.error();
     const bool vanished = why.error_class == ErrorClass::NotFound;
+    const bool replaced =
+        why.error_class == ErrorClass::Superseded || why.error_class == ErrorClass::Foreign;
+    if (attempt->resuming && (vanished || replaced)) {
+      // A lost call may have let it run: this is its end, not a start that failed.
+      co_await endForSure(core, id);
+      co_return;
+    }
     if (vanished) {
       std::string name = attempt->record.name;
       const StopReason reason = co_await core.seams.hypervisor.whyEnded(attempt->ref().vm, name);
-      if (attempt->resuming) {
-        decideEnd(core, *attempt, reason);
-        co_await core.ledger.persist();
-        tellEnd(core, *attempt);
-        core.release(*attempt);
-        co_return;
-      }
       why = Error(ErrorClass::HostRejected, name + " vanished before it could run (" +
                                                 std::string(nameOf(reason)) +
                                                 "); look into the hypervisor's log");

@@ -244,7 +244,11 @@ asio::awaitable<void> settleDomain(AgentCore& core, DomainInfo info) {
       co_await destroyLate(core, info.claim->ref);
       co_return;
     case Standing::Unjournaled:
-      co_await adopt(core, std::move(info));
+      if (info.state == DomainState::Starting) {
+        inspect(core, info.vm);  // It may yet fail.
+      } else {
+        co_await adopt(core, std::move(info));
+      }
       co_return;
     case Standing::Foreign:
       noteForeign(core, info);

@@ -45,6 +45,13 @@ asio::awaitable<void> settleEnd(AgentCore& core, AttemptId id) {
   core.release(*attempt);
 }
 
+asio::awaitable<void> endForSure(AgentCore& core, AttemptId id) {
+  Attempt* const attempt = core.ledger.find(id);
+  VMS_CHECK(attempt != nullptr && attempt->busy, "an end holds its attempt");
+  co_await destroyForSure(core, attempt->ref());
+  co_await settleEnd(core, id);
+}
+
 asio::awaitable<void> runForceOff(AgentCore& core, AttemptId id) {
   Attempt* const attempt = core.ledger.find(id);
   VMS_CHECK(attempt != nullptr && attempt->busy, "a force off holds its attempt");

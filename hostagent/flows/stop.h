@@ -14,6 +14,9 @@ struct AgentCore;
 /// that the attempt is held; gives it back.
 asio::awaitable<void> settleEnd(AgentCore& core, AttemptId id);
 
+/// The same for one that may have executed and may still be there: it is destroyed first.
+asio::awaitable<void> endForSure(AgentCore& core, AttemptId id);
+
 /// Destroys a published domain for as long as that takes, then ends it as intended. Expects that
 /// the attempt is held and occupies a slot of the destroy lane; gives both back.
 asio::awaitable<void> runForceOff(AgentCore& core, AttemptId id);
