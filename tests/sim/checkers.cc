@@ -10,8 +10,18 @@ Checkers::Checkers(World& world, StoreDisk& store) : world_(world), store_(store
   store_.afterCommit([this](const std::vector<runner::Change>& changes) { afterCommit(changes); });
 }
 
-void Checkers::watch(SimHost& host, JournalDisk& journal) {
-  hosts_[host.id()] = WatchedHost{&host, &journal};
+void Checkers::watch(SimHost& host, JournalDisk& journal, HostId name) {
+  WatchedHost& watched = hosts_[host.id()];
+  watched = WatchedHost{&host, &journal, std::move(name)};
+  for (const auto& [id, claim] : journal.claims()) {
+    claimed_[host.id()].insert(id);
+    Epoch& floor = floors_[host.id()][claim.claim.ref.vm];
+    floor = std::max(floor, journal.floorOf(claim.claim.ref.vm));
+  }
+  marks_[host.id()] = journal.marks();
+  journal.onCommit([this, &watched](const std::vector<hostagent::JournalChange>& changes) {
+    journaled(watched, changes);
+  });
   host.onChange([this](const SimHost& changed, DomainChange change, const SimDomain& domain) {
     domainChanged(changed, change, domain);
   });
@@ -20,10 +30,22 @@ void Checkers::watch(SimHost& host, JournalDisk& journal) {
 void Checkers::watch(Network& network) {
   network.setTap([this](const WireEvent& event) {
     if (event.kind == WireEvent::Kind::Sent) frameSent(event);
+    if (event.kind == WireEvent::Kind::Delivered) frameDelivered(event);
   });
 }
 
+void Checkers::journalLost(const HostId& host) {
+  floors_.erase(host);
+  claimed_.erase(host);
+  marks_.erase(host);
+}
+
+void Checkers::stopOrdered(const std::vector<std::string>& vms) {
+  stop_ordered_.insert(vms.begin(), vms.end());
+}
+
 void Checkers::storeRestored(const StoreContents& before) {
+  not_before_.clear();
   for (const auto& [id, row] : before.attempts) {
     if (attempt(id) == nullptr) forgotten_.insert(id);
   }
@@ -59,6 +81,34 @@ void Checkers::requestAccepted(RequestId request, std::size_t vms) {
     fail("revealed_before_durable", "request " + request.str() + " for " + std::to_string(vms) +
                                         " VMs has " + std::to_string(items) + " stored items");
   }
+}
+
+void Checkers::errorSeen(ErrorClass error_class) {
+  edges_.insert("class " + std::string(nameOf(error_class)));
+}
+
+std::vector<std::string> allEdges() {
+  std::vector<std::string> all;
+  const auto add = [&](const char* what, auto from, auto to) {
+    if (mayFollow(from, to)) {
+      all.push_back(std::string(what) + " " + std::string(nameOf(from)) + " > " +
+                    std::string(nameOf(to)));
+    }
+  };
+  for (int from = 0; from <= static_cast<int>(RunState::Cancelled); ++from) {
+    for (int to = 0; to <= static_cast<int>(RunState::Cancelled); ++to) {
+      add("run", static_cast<RunState>(from), static_cast<RunState>(to));
+    }
+  }
+  for (int from = 0; from <= static_cast<int>(AttemptState::Ended); ++from) {
+    for (int to = 0; to <= static_cast<int>(AttemptState::Ended); ++to) {
+      add("attempt", static_cast<AttemptState>(from), static_cast<AttemptState>(to));
+    }
+  }
+  for (int each = 0; each <= static_cast<int>(ErrorClass::Internal); ++each) {
+    all.push_back("class " + std::string(nameOf(static_cast<ErrorClass>(each))));
+  }
+  return all;
 }
 
 const runner::AttemptRecord* Checkers::attempt(AttemptId id) const {

@@ -99,8 +99,9 @@ void Client::engineCrashed() {
 }
 
 Client::Verdict Client::judge(const std::string& what, const Error& error) {
-  cluster_.world().detail("client: " + what + ": " + std::string(nameOf(error.error_class)) + ": " +
-                          error.message);
+  const std::string line =
+      "client: " + what + ": " + std::string(nameOf(error.error_class)) + ": " + error.message;
+  cluster_.checkers().errorSeen(error.error_class);
   if (error.message.empty()) {
     cluster_.checkers().fail("error_without_message", what + " failed and does not say why");
   }
@@ -109,17 +110,26 @@ Client::Verdict Client::judge(const std::string& what, const Error& error) {
     case ErrorClass::StoreFull:
     case ErrorClass::Unavailable:
     case ErrorClass::HostNotReady:
+      cluster_.world().detail(line);
       return Verdict::Again;
     case ErrorClass::Internal:
       cluster_.checkers().fail("internal_error", what + ": " + error.message);
       return Verdict::Done;
     default:
+      cluster_.world().tell(line);
       return Verdict::Done;
   }
 }
 
 void Client::define(std::vector<VmDraft> vms) {
+  std::map<Duration, std::vector<VmDraft>> by_gate;  // A document has one gate.
+  for (VmDraft& vm : vms) by_gate[vm.gate].push_back(std::move(vm));
+  for (const auto& [gate, drafts] : by_gate) defineAlike(drafts, gate);
+}
+
+void Client::defineAlike(const std::vector<VmDraft>& vms, Duration gate) {
   runner::DefineVms definition;
+  if (gate > Duration{}) definition.gate = runner::Gate{runner::Gate::Kind::Delay, gate};
   definition.xml = "<domains>";
   for (const VmDraft& vm : vms) {
     auto [place, is_new] = vm_ids_.try_emplace(vm.name);
@@ -164,6 +174,8 @@ Client::Verdict Client::judgeStart(const StartOrder& order,
   const bool other_body = known != by_key_.end() && known->second.body_hash != order.bodyHash();
   if (!result) {
     if (result.error().error_class == ErrorClass::KeyReused) {
+      cluster_.checkers().errorSeen(ErrorClass::KeyReused);
+      cluster_.world().tell("client: start " + order.key + ": " + result.error().message);
       if (known != by_key_.end() && !other_body) {
         cluster_.checkers().fail(
             "idempotency", "key " + order.key + " was refused for the body it came with first");
@@ -195,8 +207,9 @@ void Client::cancel(std::string key) {
     const RequestId id = known->second.request;
     const auto cancelled = co_await service.cancelRequest(person(), id);
     if (!cancelled) co_return judge("cancel " + key, cancelled.error());
-    if (!cluster_.store().contents().requests.at(id).cancelled &&
-        !cluster_.store().contents().requests.at(id).finished_at) {
+    const auto row = cluster_.store().contents().requests.find(id);
+    if (row != cluster_.store().contents().requests.end() && !row->second.cancelled &&
+        !row->second.finished_at) {
       cluster_.checkers().fail("revealed_before_durable",
                                "the cancellation of " + key + " was answered and is not stored");
     }
@@ -206,6 +219,7 @@ void Client::cancel(std::string key) {
 }
 
 void Client::stop(std::vector<std::string> vms, bool force) {
+  cluster_.checkers().stopOrdered(vms);
   submit("stop", [this, vms, force](Service& service) -> asio::awaitable<Verdict> {
     runner::StopVms order;
     order.selection.vms = vms;
@@ -235,14 +249,15 @@ void Client::undefine(std::string vm) {
   submit("undefine", [this, vm](Service& service) -> asio::awaitable<Verdict> {
     const auto undefined = co_await service.undefineVm(person(), vm);
     if (!undefined) co_return judge("undefine " + vm, undefined.error());
-    const auto identity = vm_ids_.find(vm);
-    for (const auto& [id, attempt] : cluster_.store().contents().attempts) {
-      if (attempt.ref.vm.uuid != identity->second || isFinal(attempt.state)) continue;
-      cluster_.checkers().fail("undefined_while_open", vm + " was undefined with an open attempt");
-    }
     cluster_.world().tell("client: undefined " + vm);
     co_return Verdict::Done;
   });
+}
+
+void Client::storeRestored() {
+  const auto& requests = cluster_.store().contents().requests;
+  std::erase_if(by_key_,
+                [&](const auto& entry) { return requests.count(entry.second.request) == 0; });
 }
 
 void Client::answerAlarms() {
@@ -254,6 +269,11 @@ void Client::answerAlarms() {
       cluster_.world().tell("operator: confirms " + view.host.id +
                             (view.host.alarm.empty() ? "" : ": " + view.host.alarm));
       const auto confirmed = co_await service.confirmHost(person(), view.host.id);
+      if (!confirmed) co_return judge("confirm", confirmed.error());
+    }
+    for (const HostId& host : cluster_.checkers().hostsWithLostMoves()) {
+      cluster_.world().tell("operator: confirms " + host + ": what was moved away has ended");
+      const auto confirmed = co_await service.confirmHost(person(), host);
       if (!confirmed) co_return judge("confirm", confirmed.error());
     }
     co_return Verdict::Done;

@@ -16,6 +16,7 @@ struct VmDraft {
   std::string name;
   std::uint64_t memory = std::uint64_t{1} << 30;
   std::uint32_t vcpus = 1;
+  Duration gate{};  ///< How long it must run before it counts as ready.
 };
 
 /// One bulk start as a client asks for it.
@@ -46,6 +47,8 @@ class Client {
   void undefine(std::string vm);
   /// A person looks at every host that raised an alarm, finds the one machine, and confirms it.
   void answerAlarms();
+  /// What was accepted since the copy is forgotten; nobody relies on it any more.
+  void storeRestored();
   /// Reads everything that can be read.
   void look();
 
@@ -65,6 +68,7 @@ class Client {
     Duration pause = milliseconds(200);
   };
 
+  void defineAlike(const std::vector<VmDraft>& vms, Duration gate);
   void submit(std::string what, std::function<asio::awaitable<Verdict>(runner::Service&)> body,
               bool repeatable = true);
   void attempt(std::uint64_t number);

@@ -15,6 +15,8 @@ std::string_view nameOf(DomainChange change) {
       return "runs";
     case DomainChange::Gone:
       return "is gone";
+    case DomainChange::Arrived:
+      return "has moved here";
   }
   return "?";
 }
@@ -36,7 +38,7 @@ void Checkers::domainAppeared(const SimHost& host, const SimDomain& domain) {
   const hostagent::ClaimRecord* const claim =
       watched->journal->find(domain.info.claim->ref.attempt);
   // A late create of a spent claim may appear, paused; one that was never claimed may not (S2).
-  if (claim == nullptr &&
+  if (claim == nullptr && watched->journal->wipes() == 0 &&
       watched->journal->floorOf(domain.info.vm) < domain.info.claim->ref.epoch) {
     fail("touched_before_claimed",
          host.id() + " builds " + describe(domain.info.claim->ref) + " without a durable claim");
@@ -88,10 +90,9 @@ void Checkers::domainResumed(const SimHost& host, const SimDomain& domain) {
     }
   }
   const hostagent::ClaimRecord* const claim = findHost(host.id())->journal->find(ref.attempt);
-  if (claim == nullptr || claim->phase == hostagent::ClaimPhase::Gone ||
-      claim->phase == hostagent::ClaimPhase::Claimed) {
+  if (claim == nullptr || claim->phase != hostagent::ClaimPhase::Published) {
     fail("resumed_without_claim", what + " was resumed though its journal says " +
-                                      (claim == nullptr ? "nothing" : "that it is not built"));
+                                      (claim == nullptr ? "nothing" : "that it is not complete"));
   }
 }
 

@@ -11,15 +11,26 @@ const std::vector<std::string>& faultNames() {
       "link_slow",    "host_power",      "create_reject",  "create_lost",  "call_lost",
       "query_fail",   "hypervisor_hang", "daemon_restart", "guest_end",    "foreign",
       "store_stall",  "store_full",      "journal_stall",  "journal_full", "clock_drift",
-      "odd_paths",    "engine_stop",     "agent_stop",     "link_repeat",  "foreign_managed"};
+      "odd_paths",    "engine_stop",     "agent_stop",     "link_repeat",  "foreign_managed",
+      "link_replay",  "end_unwatched",   "host_join",      "host_clone",   "hypervisor_swap",
+      "journal_lost", "store_restore",   "migrate"};
   return names;
 }
 
-FaultPlan::FaultPlan(SimCluster& cluster, Rng rng, Duration window,
+Rng FaultPlan::generatorOf(const std::string& name) const {
+  std::uint64_t mixed = seed_;
+  for (const char c : name) mixed = Rng(mixed + static_cast<unsigned char>(c)).next();
+  return Rng(mixed);
+}
+
+FaultPlan::FaultPlan(SimCluster& cluster, Client& client, Rng rng, Duration window,
                      const std::optional<std::set<std::string>>& only)
-    : cluster_(cluster), rng_(rng), window_(window) {
+    : cluster_(cluster), client_(client), seed_(rng.next()), window_(window) {
   for (const std::string& name : faultNames()) {
-    const bool strikes = rng_.chance(0.4);
+    // What turns identities and histories upside down is rare, so that the rest has its day.
+    const bool odd = name == "host_clone" || name == "hypervisor_swap" || name == "journal_lost" ||
+                     name == "store_restore" || name == "migrate";
+    const bool strikes = generatorOf("whether " + name).chance(odd ? 0.1 : 0.4);
     const bool allowed = !only || only->count(name) > 0;
     // What was asked for by name strikes in any case.
     if (allowed && (strikes || only)) enabled_.insert(name);
@@ -28,7 +39,7 @@ FaultPlan::FaultPlan(SimCluster& cluster, Rng rng, Duration window,
 
 void FaultPlan::schedule() {
   for (const std::string& name : faultNames()) {
-    const Rng rng = rng_.fork();
+    const Rng rng = generatorOf(name);
     if (enabled_.count(name) == 0) continue;
     if (name == "engine_crash") planCrashes(rng);
     if (name == "agent_crash") planAgentCrashes(rng);
@@ -41,7 +52,17 @@ void FaultPlan::schedule() {
     }
     if (name == "hypervisor_hang" || name == "daemon_restart") planDaemons(name, rng);
     if (name == "guest_end" || name.rfind("foreign", 0) == 0) planGuests(name, rng);
-    if (name.rfind("store_", 0) == 0 || name.rfind("journal_", 0) == 0) planDisks(name, rng);
+    if (name == "end_unwatched") planHypervisor(name, rng);
+    if (name == "host_join") planJoins(rng);
+    if (name == "host_clone") planClones(rng);
+    if (name == "hypervisor_swap") planSwaps(rng);
+    if (name == "journal_lost") planLostJournals(rng);
+    if (name == "store_restore") planRestore(rng);
+    if (name == "migrate") planMigrations(rng);
+    if (name == "store_stall" || name == "store_full" || name == "journal_stall" ||
+        name == "journal_full") {
+      planDisks(name, rng);
+    }
     if (name == "clock_drift") planClocks(rng);
     if (name == "odd_paths") {
       Rng draw = rng;
@@ -133,7 +154,9 @@ void FaultPlan::planLinks(const std::string& kind, Rng rng) {
       return;
     }
     LinkQuality quality;
-    if (kind == "link_repeat") {
+    if (kind == "link_replay") {
+      quality.replay = 0.3 * draw.real();
+    } else if (kind == "link_repeat") {
       quality.duplicate = 0.3 * draw.real();
     } else if (kind == "link_delay") {
       quality.delay_min = draw.between(Duration{}, milliseconds(50));
@@ -164,6 +187,7 @@ void FaultPlan::planHypervisor(const std::string& kind, Rng rng) {
     if (kind == "create_lost") profile.lose_create = probability;
     if (kind == "call_lost") profile.lose_call = probability;
     if (kind == "query_fail") profile.fail_query = probability;
+    if (kind == "end_unwatched") profile.forget_end = 3 * probability;
   }
 }
 
@@ -265,10 +289,12 @@ void FaultPlan::heal() {
     node->journal.setFull(false);
     node->host.profile() = HypervisorProfile{};
     node->host.setHung(false);
+    if (node->isClone()) continue;
     cluster_.powerOn(*node);
     node->host.startDaemon();
     cluster_.startAgent(*node);
   }
+  cluster_.endImpostors();
   cluster_.startEngine();
 }
 

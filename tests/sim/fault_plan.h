@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/sim/client.h"
 #include "tests/sim/sim_cluster.h"
 
 namespace vms::sim {
@@ -16,12 +17,13 @@ const std::vector<std::string>& faultNames();
 
 /// Draws what goes wrong and when, and brings it about.
 ///
-/// Each kind draws from a generator of its own, so that leaving one out changes nothing of the
-/// others' schedule: that is what makes a failing seed shrink.
+/// Each kind draws from a generator that its name gives it, so that leaving one out, or adding a
+/// new one to the code, changes nothing of the others' schedule: that is what makes a failing seed
+/// shrink and last.
 class FaultPlan {
  public:
   /// `only`: the kinds that may strike at all; empty: all of them.
-  FaultPlan(SimCluster& cluster, Rng rng, Duration window,
+  FaultPlan(SimCluster& cluster, Client& client, Rng rng, Duration window,
             const std::optional<std::set<std::string>>& only);
 
   /// Kinds that strike in this seed.
@@ -46,17 +48,29 @@ class FaultPlan {
   void planGuests(const std::string& kind, Rng rng);
   void planDisks(const std::string& kind, Rng rng);
   void planClocks(Rng rng);
+  // odd_faults.cc: identities and time going back
+  void planJoins(Rng rng);
+  void planClones(Rng rng);
+  void planSwaps(Rng rng);
+  void planLostJournals(Rng rng);
+  void planRestore(Rng rng);
+  void planMigrations(Rng rng);
+  void restore(const StoreContents& copy, Duration down, Duration operator_after);
+  /// A person puts right what only a person can.
+  void operatorComes();
 
   /// Calls `strike` so many times, drawn times within the window; it gets a random host.
   void strikes(const std::string& kind, Rng& rng, std::uint64_t most,
                const std::function<void(Node&, Rng&)>& strike);
+  Rng generatorOf(const std::string& name) const;
   Node& anyNode(Rng& rng);
   void count(const std::string& kind);
   /// Only while the faults have not been healed.
   void later(Duration delay, std::function<void()> effect);
 
   SimCluster& cluster_;
-  Rng rng_;
+  Client& client_;
+  const std::uint64_t seed_;
   const Duration window_;
   std::set<std::string> enabled_;
   std::map<std::string, std::uint64_t> counts_;

@@ -35,6 +35,9 @@ class Stage {
           std::snprintf(when, sizeof when, "%9s", formatVirtual(now).c_str());
           log_ += std::string(when) + "  " + std::string(text) + "\n";
         });
+    if (script_.max_open_runs) {
+      cluster_.engineOptions().max_open_runs = *script_.max_open_runs;
+    }
     for (const Script::Step& step : script_.steps) {
       if (step.after_bulk_create) waiting_.push_back(step);
     }
@@ -57,10 +60,12 @@ class Stage {
     });
     std::vector<VmDraft> vms;
     for (std::size_t i = 0; i < script_.vms; ++i) {
-      vms.push_back(VmDraft{nameOfVm(i), script_.vm_memory, 1});
+      vms.push_back(VmDraft{nameOfVm(i), script_.vm_memory, 1, {}});
     }
     cluster_.startEngine();
-    for (const auto& node : cluster_.nodes()) cluster_.startAgent(*node);
+    for (const auto& node : cluster_.nodes()) {
+      if (script_.late.count(node->host.id()) == 0) cluster_.startAgent(*node);
+    }
     cluster_.world().in(milliseconds(100), [this, vms]() { client_.define(vms); });
     cluster_.world().runUntil([this]() { return !wrong_.empty(); }, TimePoint{script_.end});
     if (wrong_.empty() && !cluster_.checkers().violation()) {
@@ -73,6 +78,7 @@ class Stage {
 
   const std::string& log() const { return log_; }
   const std::optional<Violation>& violation() { return cluster_.checkers().violation(); }
+  const std::set<std::string>& edges() { return cluster_.checkers().edges(); }
 
  private:
   using Words = std::vector<std::string>;
@@ -87,8 +93,11 @@ class Stage {
                        : words[0] == "agent"                           ? agent(words)
                        : words[0] == "host"                            ? host(words)
                        : words[0] == "link"                            ? link(words)
+                       : words[0] == "journal"                         ? journal(words)
+                       : words[0] == "define"                          ? define(words)
+                       : words[0] == "undefine"                        ? undefine(words)
                        : words[0] == "store"                           ? store(words)
-                       : words[0] == "curse"                           ? curse(words)
+                       : words[0] == "curse" || words[0] == "bless"    ? curse(words)
                        : words[0] == "confirm"                         ? confirm()
                        : words[0] == "clone"                           ? clone(words)
                                                                        : false;
@@ -108,6 +117,9 @@ class Stage {
         order.key = word.substr(4);
       } else if (word.rfind("host=", 0) == 0) {
         order.host = word.substr(5);
+      } else if (word.rfind("deadline=", 0) == 0) {
+        order.deadline = parseScriptTime(word.substr(9));
+        if (!order.deadline) return false;
       } else {
         order.vms.push_back(word);
       }
@@ -126,7 +138,12 @@ class Stage {
     const bool force = words.back() == "force";
     if (force) words.pop_back();
     if (words.size() < 2) return false;
-    client_.stop(Words(words.begin() + 1, words.end()), force);
+    Words names(words.begin() + 1, words.end());
+    if (words[1] == "all") {
+      names.clear();
+      for (std::size_t i = 0; i < script_.vms; ++i) names.push_back(nameOfVm(i));
+    }
+    client_.stop(names, force);
     return true;
   }
 
@@ -140,20 +157,100 @@ class Stage {
     if (words.size() != 2) return false;
     if (words[1] == "crash") cluster_.crashEngine();
     if (words[1] == "start") cluster_.startEngine();
-    return words[1] == "crash" || words[1] == "start";
+    if (words[1] == "stop") cluster_.stopEngine();
+    return words[1] == "crash" || words[1] == "start" || words[1] == "stop";
   }
 
   bool agent(const Words& words) {
     Node* const node = words.size() == 3 ? cluster_.findNode(words[1]) : nullptr;
     if (node == nullptr) return false;
-    if (words[2] == "crash") cluster_.crashAgent(*node);
-    if (words[2] == "start") cluster_.startAgent(*node);
-    return words[2] == "crash" || words[2] == "start";
+    const std::string& what = words[2];
+    if (what == "crash") {
+      cluster_.crashAgent(*node);
+    } else if (what == "start") {
+      cluster_.startAgent(*node);
+    } else if (what == "stop") {
+      cluster_.stopAgent(*node);
+    } else if (what == "lose-journal") {
+      cluster_.loseJournal(*node);
+    } else if (what == "swap") {
+      cluster_.crashAgent(*node);
+      cluster_.world().tell(words[1] + ": agent is configured for another hypervisor");
+      node->uses_other = true;
+      cluster_.startAgent(*node);
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  bool define(const Words& words) {
+    if (words.size() < 2) return false;
+    VmDraft vm{words[1], script_.vm_memory, 1, {}};
+    for (std::size_t i = 2; i < words.size(); ++i) {
+      const std::size_t equals = words[i].find('=');
+      if (equals == std::string::npos) return false;
+      const std::string value = words[i].substr(equals + 1);
+      const auto gate = parseScriptTime(value);
+      const auto memory = parseScriptMemory(value);
+      if (words[i].rfind("gate=", 0) == 0 && gate) {
+        vm.gate = *gate;
+      } else if (words[i].rfind("memory=", 0) == 0 && memory) {
+        vm.memory = *memory;
+      } else {
+        return false;
+      }
+    }
+    client_.define({vm});
+    return true;
+  }
+
+  bool undefine(const Words& words) {
+    if (words.size() != 2) return false;
+    client_.undefine(words[1]);
+    return true;
+  }
+
+  bool journal(const Words& words) {
+    Node* const node = words.size() == 3 ? cluster_.findNode(words[1]) : nullptr;
+    if (node == nullptr) return false;
+    cluster_.world().tell("journal of " + words[1] + ": " + words[2]);
+    node->journal.setFull(words[2] == "full");
+    node->journal.setStalled(words[2] == "stall");
+    return words[2] == "full" || words[2] == "stall" || words[2] == "ok";
+  }
+
+  std::optional<VmId> vmNamed(const std::string& name) {
+    for (const auto& [id, row] : cluster_.store().contents().vms) {
+      if (row.spec.name == name) return id;
+    }
+    return std::nullopt;
+  }
+
+  /// What happens to one domain of a host.
+  bool guest(Node& node, const Words& words) {
+    const auto vm = words.size() > 3 ? vmNamed(words[3]) : std::nullopt;
+    if (!vm) return false;
+    if (words[2] == "foreign") {
+      node.host.startForeign(*vm, words[3], script_.vm_memory);
+    } else if (words[2] == "guest-crash") {
+      node.host.endGuest(*vm, hostagent::StopReason::Crashed);
+    } else if (words[2] == "guest-off") {
+      node.host.endGuest(*vm, hostagent::StopReason::Shutdown);
+    } else {
+      Node* const to = words.size() == 5 ? cluster_.findNode(words[4]) : nullptr;
+      if (to == nullptr || words[2] != "migrate") return false;
+      cluster_.world().tell("operator: moves " + words[3] + " from " + words[1] + " to " +
+                            words[4]);
+      node.host.migrate(*vm, to->host);
+    }
+    return true;
   }
 
   bool host(const Words& words) {
-    Node* const node = words.size() == 3 ? cluster_.findNode(words[1]) : nullptr;
+    Node* const node = words.size() >= 3 ? cluster_.findNode(words[1]) : nullptr;
     if (node == nullptr) return false;
+    if (words.size() > 3) return guest(*node, words);
     const std::string& what = words[2];
     if (what == "power-off") {
       cluster_.powerOff(*node);
@@ -168,6 +265,15 @@ class Stage {
       node->host.setHung(what == "hang");
       return true;
     }
+    HypervisorProfile& profile = node->host.profile();
+    const bool trouble = what == "lose-creates" || what == "lose-calls" || what == "lose-queries" ||
+                         what == "forget-ends";
+    if (what == "behave") profile = HypervisorProfile{};
+    if (what == "lose-creates") profile.lose_create = 1;
+    if (what == "lose-calls") profile.lose_call = 1;
+    if (what == "lose-queries") profile.fail_query = 1;
+    if (what == "forget-ends") profile.forget_end = 1;
+    if (trouble || what == "behave") return true;
     if (what == "daemon-start") node->host.startDaemon();
     if (what == "daemon-kill") node->host.stopDaemon(true);
     if (what == "daemon-stop") node->host.stopDaemon(false);
@@ -182,18 +288,29 @@ class Stage {
       network.cut(words[1]);
       return true;
     }
-    for (const Direction direction : {Direction::ToEngine, Direction::ToAgent}) {
-      network.setBlocked(words[1], direction, words[2] == "block");
-    }
-    return words[2] == "block" || words[2] == "open";
+    LinkQuality quality;
+    if (words[2] == "replay") quality.replay = 0.5;
+    if (words[2] == "repeat") quality.duplicate = 0.5;
+    if (words[2] == "slow") quality.bytes_per_second = 2'000;
+    const bool bad = words[2] == "replay" || words[2] == "repeat" || words[2] == "slow";
+    if (bad || words[2] == "open") network.setQuality(words[1], quality);
+    if (bad) return true;
+    const bool blocked = words[2].rfind("block", 0) == 0;
+    network.setBlocked(words[1], Direction::ToEngine,
+                       words[2] == "block" || words[2] == "block-to-engine");
+    network.setBlocked(words[1], Direction::ToAgent,
+                       words[2] == "block" || words[2] == "block-to-agent");
+    return blocked || words[2] == "open";
   }
 
   bool clone(const Words& words) {
-    Node* const node = words.size() == 2 ? cluster_.findNode(words[1]) : nullptr;
+    Node* const node = words.size() >= 2 ? cluster_.findNode(words[1]) : nullptr;
     if (node == nullptr) return false;
     cluster_.world().tell(words[1] + " is cloned");
-    cluster_.startAgent(cluster_.addClone(*node));
-    return true;
+    Node& clone = cluster_.addClone(*node);
+    if (words.size() == 3) clone.host.setHardwareUuid(clone.other.hardwareUuid());
+    cluster_.startAgent(clone);
+    return words.size() == 2 || words[2] == "other-hardware";
   }
 
   bool store(const Words& words) {
@@ -206,6 +323,7 @@ class Stage {
       const StoreContents before = disk.contents();
       disk.restore(*saved_, words[1] == "restore-marked");
       cluster_.checkers().storeRestored(before);
+      client_.storeRestored();
     }
     if (words[1] == "ok") {
       disk.setRoom(StoreDisk::Room::Plenty);
@@ -218,12 +336,20 @@ class Stage {
   }
 
   bool curse(const Words& words) {
-    if (words.size() != 2) return false;
-    for (const auto& node : cluster_.nodes()) node->host.curse(words[1]);
-    return true;
+    if (words.size() < 2) return false;
+    const bool dependency = words.size() == 3 && words[2] == "dependency";
+    for (const auto& node : cluster_.nodes()) {
+      if (words[0] == "bless") {
+        node->host.bless(words[1]);
+      } else {
+        node->host.curse(words[1], dependency ? ErrorClass::Dependency : ErrorClass::HostRejected);
+      }
+    }
+    return words.size() == 2 || dependency;
   }
 
   bool confirm() {
+    cluster_.endImpostors();
     client_.answerAlarms();
     return true;
   }
@@ -261,7 +387,8 @@ void printFirstDifference(const std::string& expected, const std::string& actual
 
 }  // namespace
 
-int runScenario(const std::string& folder, bool accept, bool details) {
+int runScenario(const std::string& folder, ScenarioMode mode) {
+  const bool details = mode == ScenarioMode::Details;
   const auto text = readFile(folder + "/script");
   if (!text) {
     std::fprintf(stderr, "vms-sim: %s/script cannot be read\n", folder.c_str());
@@ -280,8 +407,12 @@ int runScenario(const std::string& folder, bool accept, bool details) {
   }
   if (stage.violation() || details) std::printf("%s", stage.log().c_str());
   if (stage.violation()) return 1;
+  if (mode == ScenarioMode::Edges) {
+    for (const std::string& edge : stage.edges()) std::printf("%s\n", edge.c_str());
+    return 0;
+  }
   const std::string expected_path = folder + "/expected.log";
-  if (accept) {
+  if (mode == ScenarioMode::Accept) {
     std::ofstream(expected_path) << stage.log();
     return 0;
   }

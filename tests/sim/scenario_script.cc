@@ -23,19 +23,17 @@ std::optional<std::uint64_t> parseNumber(const std::string& text) {
   return value;
 }
 
-/// "memory=8GiB" in bytes.
-std::optional<std::uint64_t> parseMemory(const std::string& word) {
-  const std::string prefix = "memory=", suffix = "GiB";
-  if (word.rfind(prefix, 0) != 0 || word.size() <= prefix.size() + suffix.size()) return {};
-  if (word.substr(word.size() - suffix.size()) != suffix) return {};
-  const auto count =
-      parseNumber(word.substr(prefix.size(), word.size() - prefix.size() - suffix.size()));
+}  // namespace
+
+std::optional<std::uint64_t> parseScriptMemory(const std::string& word) {
+  const std::string suffix = "GiB";
+  if (word.size() <= suffix.size() || word.substr(word.size() - suffix.size()) != suffix) return {};
+  const auto count = parseNumber(word.substr(0, word.size() - suffix.size()));
   if (!count) return {};
   return *count << 30U;
 }
 
-/// "1.25s" as well as what parseDuration takes.
-std::optional<Duration> parseTime(const std::string& word) {
+std::optional<Duration> parseScriptTime(const std::string& word) {
   if (const auto whole = parseDuration(word)) return whole;
   const std::size_t dot = word.find('.');
   if (dot == std::string::npos || word.back() != 's') return std::nullopt;
@@ -48,13 +46,19 @@ std::optional<Duration> parseTime(const std::string& word) {
   return milliseconds(*integer * 1000 + *ms);
 }
 
+namespace {
+
 /// What comes before everything else; nothing: the line is something else or wrong.
 bool takeSetting(Script& script, const std::vector<std::string>& words) {
   if (words.size() < 2) return false;
   if (words[0] == "end") {
-    const auto end = parseTime(words[1]);
+    const auto end = parseScriptTime(words[1]);
     if (end) script.end = *end;
     return end.has_value();
+  }
+  if (words[0] == "late") {
+    script.late.insert(words.begin() + 1, words.end());
+    return true;
   }
   const auto number = parseNumber(words[1]);
   if (!number) return false;
@@ -63,8 +67,15 @@ bool takeSetting(Script& script, const std::vector<std::string>& words) {
     return words.size() == 2;
   }
   std::optional<std::uint64_t> memory;
-  if (words.size() == 3) memory = parseMemory(words[2]);
+  const std::string prefix = "memory=";
+  if (words.size() == 3 && words[2].rfind(prefix, 0) == 0) {
+    memory = parseScriptMemory(words[2].substr(prefix.size()));
+  }
   if (words.size() > 3 || (words.size() == 3 && !memory)) return false;
+  if (words[0] == "max-open-runs") {
+    script.max_open_runs = static_cast<std::size_t>(*number);
+    return words.size() == 2;
+  }
   if (words[0] == "hosts") {
     script.hosts = static_cast<std::size_t>(*number);
     if (memory) script.host_memory = *memory;
@@ -94,7 +105,7 @@ Result<Script> parseScript(const std::string& text) {
       step.after_bulk_create = words[2];
       step.words.assign(words.begin() + 3, words.end());
     } else {
-      const auto at = parseTime(words[0]);
+      const auto at = parseScriptTime(words[0]);
       if (!at || words.size() < 2) {
         return Error{ErrorClass::Invalid,
                      "script line " + std::to_string(number) + ": cannot read '" + line + "'"};

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,14 @@ struct Script {
   std::size_t vms = 1;
   std::uint64_t vm_memory = std::uint64_t{1} << 30;
   Duration end = seconds(60);
+  std::optional<std::size_t> max_open_runs;
+  std::set<std::string> late;  ///< Hosts whose agents the script starts.
   std::vector<Step> steps;
 };
+
+/// "8GiB" in bytes; "1.25s" as well as what vms::parseDuration takes.
+std::optional<std::uint64_t> parseScriptMemory(const std::string& word);
+std::optional<Duration> parseScriptTime(const std::string& word);
 
 /// Invalid: the message names the line and what is wrong with it.
 Result<Script> parseScript(const std::string& text);

@@ -9,7 +9,6 @@
 
 #include "tests/sim/client.h"
 #include "tests/sim/fault_plan.h"
-#include "tests/sim/mutation.h"
 #include "tests/sim/sim_cluster.h"
 #include "tests/sim/workload.h"
 
@@ -55,7 +54,7 @@ class SeedRun {
         cluster_(rng_.next(), shape_.hosts),
         client_(cluster_, rng_.fork()),
         workload_(cluster_, client_, rng_.fork(), shape_.vms, shape_.window),
-        plan_(cluster_, rng_.fork(), shape_.window, options.faults) {}
+        plan_(cluster_, client_, rng_.fork(), shape_.window, options.faults) {}
 
   SeedResult run() {
     if (options_.trace) printTrace();
@@ -64,13 +63,12 @@ class SeedRun {
     for (const auto& node : cluster_.nodes()) {
       node->options.create_width = static_cast<std::size_t>(1 + world.rng().below(8));
     }
-    if (const Mutation* const mutation = findMutation(options_.mutation)) {
-      mutation->apply(cluster_);
-    }
     workload_.schedule();
     plan_.schedule();
     cluster_.startEngine();
-    for (const auto& node : cluster_.nodes()) cluster_.startAgent(*node);
+    for (const auto& node : cluster_.nodes()) {
+      if (!node->joins_later) cluster_.startAgent(*node);
+    }
     world.runUntil([]() { return false; }, TimePoint{shape_.window});
     plan_.heal();
     settle();

@@ -16,7 +16,7 @@ struct SeedOptions {
   std::optional<std::size_t> hosts;
   std::optional<std::size_t> vms;
   std::optional<std::set<std::string>> faults;
-  std::string mutation;  ///< Name of a defect to build in; empty: none.
+  std::string mutation;  ///< The defect that was chosen; for messages.
   std::uint64_t max_steps = 4'000'000;
   /// Prints the story, or everything.
   bool trace = false;

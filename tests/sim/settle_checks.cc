@@ -14,6 +14,19 @@ std::vector<std::string> Checkers::unsettled() const {
   return open;
 }
 
+std::set<HostId> Checkers::hostsWithLostMoves() const {
+  std::set<HostId> lost, alive;
+  for (const auto& [id, row] : store_.contents().attempts) {
+    if (isFinal(row.state) || !row.movedAway()) continue;
+    lost.insert(row.host);
+    for (const auto& [host, watched] : hosts_) {
+      if (watched.host->domains().count(row.ref.vm) > 0) alive.insert(row.host);
+    }
+  }
+  for (const HostId& host : alive) lost.erase(host);
+  return lost;
+}
+
 bool Checkers::heldForGoodReason(const RunRecord& run) const {
   if (run.held_reason.empty()) return false;
   const auto vm = store_.contents().vms.find(run.vm);
@@ -24,7 +37,12 @@ bool Checkers::heldForGoodReason(const RunRecord& run) const {
     const auto real = watched.host->domains().find(run.vm);
     if (real == watched.host->domains().end()) continue;
     const std::optional<Claim>& claim = real->second.info.claim;
-    if (!claim || forgotten_.count(claim->ref.attempt) > 0) return true;
+    // Or it was moved, and carries the claim of a host that it left.
+    if (!claim || claim->host != watched.name) return true;
+    const AttemptRecord* const row = attempt(claim->ref.attempt);
+    if (forgotten_.count(claim->ref.attempt) > 0 || row == nullptr || isFinal(row->state)) {
+      return true;
+    }
   }
   for (const auto& [id, watched] : hosts_) {
     if (run.options.host && *run.options.host != id) continue;
@@ -38,7 +56,9 @@ bool Checkers::heldForGoodReason(const RunRecord& run) const {
       if (other.host == id && !isFinal(other.state)) used += other.memory;
     }
     for (const auto& [vm_id, domain] : watched.host->domains()) {
-      if (!domain.info.claim) used += domain.info.memory;
+      if (!domain.info.claim || domain.info.claim->host != watched.name) {
+        used += domain.info.memory;
+      }
     }
     if (used + vm->second.spec.memory <= watched.host->memory()) return false;
   }
@@ -92,7 +112,7 @@ void Checkers::unsettledAttempts(std::vector<std::string>& open) const {
     if (real == host->host->domains().end() || !real->second.info.claim ||
         real->second.info.claim->ref != row.ref) {
       open.push_back(what + " is stored as running and has no domain");
-    } else if (real->second.executing() == row.paused) {
+    } else if (host->journal->wipes() == 0 && real->second.executing() == row.paused) {
       open.push_back(what + (row.paused ? " executes though it is to be paused"
                                         : " is paused though it is to run"));
     }
@@ -103,12 +123,14 @@ void Checkers::unsettledDomains(std::vector<std::string>& open) const {
   for (const auto& [id, watched] : hosts_) {
     for (const auto& [vm, domain] : watched.host->domains()) {
       if (!domain.info.claim) continue;
+      if (domain.info.claim->host != watched.name) continue;  // Moved here by somebody else.
       const AttemptRecord* const row = attempt(domain.info.claim->ref.attempt);
       if (forgotten_.count(domain.info.claim->ref.attempt) > 0) continue;
       if (row == nullptr || isFinal(row->state)) {
         open.push_back("domain " + domain.info.name + " on " + id + " is left behind");
       }
     }
+    if (watched.host->id() != watched.name) continue;  // A clone's are the original's.
     for (const auto& [attempt_id, claim] : watched.journal->claims()) {
       const AttemptRecord* const row = attempt(attempt_id);
       if (claim.phase == hostagent::ClaimPhase::Claimed ||

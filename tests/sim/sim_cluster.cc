@@ -38,7 +38,7 @@ struct SimCluster::EngineRoot {
 struct SimCluster::AgentRoot {
   AgentRoot(SimCluster& cluster, Node& node, Process& process)
       : journal(node.journal, process),
-        hypervisor(node.host, process),
+        hypervisor(node.uses_other ? node.other : node.host, process),
         dialer(cluster.network_.dial(process, node.host.id(), node.name())),
         rng(cluster.world_.rng().fork()),
         agent(process.executor(),
@@ -77,7 +77,7 @@ SimCluster::SimCluster(std::uint64_t seed, std::vector<HostSize> sizes)
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     nodes_.push_back(std::make_unique<Node>(world_, "h" + std::to_string(i + 1), sizes[i]));
     Node& node = *nodes_.back();
-    checkers_.watch(node.host, node.journal);
+    checkers_.watch(node.host, node.journal, node.name());
   }
   checkers_.watch(network_);
 }
@@ -101,9 +101,21 @@ Node& SimCluster::addClone(Node& original) {
   clone.certificate = original.name();
   clone.options = original.options;
   clone.host.setHardwareUuid(original.host.hardwareUuid());
+  // One that booted while the original was silent could not be told from it (S3).
+  clone.host.bootedLongAgo();
   clone.journal.copyFrom(original.journal);
-  checkers_.watch(clone.host, clone.journal);
+  checkers_.watch(clone.host, clone.journal, clone.name());
   return clone;
+}
+
+void SimCluster::endImpostors() {
+  for (const auto& node : nodes_) {
+    if (node->isClone()) crashAgent(*node);
+    if (!node->uses_other) continue;
+    crashAgent(*node);
+    node->uses_other = false;
+    startAgent(*node);
+  }
 }
 
 void SimCluster::startEngine() {
@@ -165,6 +177,13 @@ void SimCluster::powerOff(Node& node) {
   network_.powerOff(node.host.id());
   node.agent.crash();
   node.host.powerOff();
+}
+
+void SimCluster::loseJournal(Node& node) {
+  crashAgent(node);
+  world_.tell(node.host.id() + ": journal is lost");
+  node.journal.wipe();
+  checkers_.journalLost(node.host.id());
 }
 
 void SimCluster::powerOn(Node& node) {

@@ -26,15 +26,22 @@ struct HostSize {
 /// One host with its agent.
 struct Node {
   Node(World& world, HostId id, HostSize size)
-      : host(world, id, size.cpus, size.memory), journal(world, id), agent(world.addProcess(id)) {}
+      : host(world, id, size.cpus, size.memory),
+        other(world, id, size.cpus, size.memory),
+        journal(world, id),
+        agent(world.addProcess(id)) {}
 
   SimHost host;
+  SimHost other;            ///< Another hypervisor within reach, with domains of its own.
+  bool uses_other = false;  ///< The agent is configured for that one (S4); from its next start.
   JournalDisk journal;
   Process& agent;
   hostagent::AgentOptions options;
-  std::string certificate;  ///< The name it proves, when that is not its own (a clone).
+  std::string certificate;   ///< The name it proves, when that is not its own (a clone).
+  bool joins_later = false;  ///< Its agent is not started with the others.
 
   HostId name() const { return certificate.empty() ? host.id() : certificate; }
+  bool isClone() const { return !certificate.empty(); }
 };
 
 /// The production engine and agents on simulated seams, with checkers watching.
@@ -60,6 +67,10 @@ class SimCluster {
 
   runner::EngineOptions& engineOptions() { return engine_options_; }
 
+  /// Whatever a person ends before confirming hosts: clones, and agents that were configured for
+  /// another hypervisor.
+  void endImpostors();
+
   void startEngine();
   void crashEngine();
   bool engineRuns() const { return engine_.alive(); }
@@ -71,6 +82,8 @@ class SimCluster {
   void stopAgent(Node& node);
   /// The whole machine: domains, agent and connections go without a word.
   void powerOff(Node& node);
+  /// Its journal is gone when the agent starts again.
+  void loseJournal(Node& node);
   void powerOn(Node& node);
   std::uint64_t crashes() const { return crashes_; }
 

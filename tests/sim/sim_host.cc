@@ -141,6 +141,18 @@ void SimHost::endGuest(VmId vm, StopReason reason) {
   if (domain != nullptr && domain->executing()) remove(vm, reason);
 }
 
+void SimHost::migrate(VmId vm, SimHost& to) {
+  const SimDomain* const domain = find(vm);
+  if (domain == nullptr || !domain->executing()) return;
+  if (!to.daemonRuns() || to.hung_ || to.find(vm) != nullptr) return;
+  SimDomain moved = *domain;
+  moved.serial = to.next_serial_++;
+  remove(vm, StopReason::Migrated);
+  to.domains_[vm] = moved;
+  to.tell(DomainChange::Arrived, moved);
+  to.emit(Event::Kind::Started, vm, StopReason::Unwatched);
+}
+
 void SimHost::startForeign(VmId vm, std::string name, std::uint64_t memory) {
   if (!daemonRuns() || find(vm) != nullptr) return;
   SimDomain domain;
@@ -242,10 +254,13 @@ void SimHost::finishCreate(std::uint64_t number, Reply<DomainInfo> reply) {
       reply(refused(ErrorClass::HostRejected, id_, "create", "destroyed while it started"));
     return;
   }
-  const bool cursed = cursed_.count(create.spec.name) > 0;
-  if (cursed || drawLoss(profile_.reject_create)) {
+  const auto cursed = cursed_.find(create.spec.name);
+  if (cursed != cursed_.end() || drawLoss(profile_.reject_create)) {
     remove(create.spec.vm, StopReason::Failed);
-    if (reply) {
+    if (!reply) return;
+    if (cursed != cursed_.end() && cursed->second == ErrorClass::Dependency) {
+      reply(refused(ErrorClass::Dependency, id_, "create", "its volume is not there"));
+    } else {
       reply(
           refused(ErrorClass::HostRejected, id_, "create", "internal error: unsupported machine"));
     }
@@ -340,9 +355,15 @@ void SimHost::lookUp(VmId vm, Reply<std::optional<DomainInfo>> reply) {
   });
 }
 
-StopReason SimHost::whyEnded(VmId vm) const {
+StopReason SimHost::whyEnded(VmId vm) {
+  if (drawLoss(profile_.forget_end)) return StopReason::Unwatched;
+  return realEnd(vm).value_or(StopReason::Unwatched);
+}
+
+std::optional<StopReason> SimHost::realEnd(VmId vm) const {
   const auto found = ended_.find(vm);
-  return found == ended_.end() ? StopReason::Unwatched : found->second;
+  if (found == ended_.end()) return std::nullopt;
+  return found->second;
 }
 
 }  // namespace vms::sim

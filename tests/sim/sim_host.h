@@ -25,6 +25,7 @@ struct HypervisorProfile {
   double ignore_shutdown = 0;
   double die_after_start = 0;  ///< The guest crashes or powers off within `life`.
   Duration life = seconds(30);
+  double forget_end = 0;  ///< Nobody recorded why a domain ended (S20).
 };
 
 /// A domain as it really is.
@@ -36,7 +37,7 @@ struct SimDomain {
   bool executing() const { return info.state == hostagent::DomainState::Running; }
 };
 
-enum class DomainChange { Appeared, Launched, Resumed, Gone };
+enum class DomainChange { Appeared, Launched, Resumed, Gone, Arrived };
 
 /// One physical machine with a hypervisor daemon on it. Survives everything that happens to its
 /// agent; calls that a dead agent left behind are carried out all the same (S2).
@@ -54,10 +55,15 @@ class SimHost {
   /// A clone of a machine brings the other one's.
   void setHardwareUuid(std::string uuid) { hardware_uuid_ = std::move(uuid); }
   TimePoint bootedAt() const { return booted_at_; }
+  /// It has been up since the world began.
+  void bootedLongAgo() { booted_at_ = TimePoint{}; }
   bool poweredOn() const { return powered_on_; }
   HypervisorProfile& profile() { return profile_; }
-  /// VMs of this name are always rejected.
-  void curse(const std::string& vm_name) { cursed_[vm_name] = true; }
+  /// VMs of this name are rejected, with that class, until they are blessed.
+  void curse(const std::string& vm_name, ErrorClass why = ErrorClass::HostRejected) {
+    cursed_[vm_name] = why;
+  }
+  void bless(const std::string& vm_name) { cursed_.erase(vm_name); }
 
   const std::map<VmId, SimDomain>& domains() const { return domains_; }
   /// Whether a create of that attempt may still take effect.
@@ -80,6 +86,8 @@ class SimHost {
   bool hung() const { return hung_; }
   /// A guest ends by itself.
   void endGuest(VmId vm, hostagent::StopReason reason);
+  /// An operator moves a running guest to another host, claim and all, without asking us (S9).
+  void migrate(VmId vm, SimHost& to);
   /// Someone starts a domain without us.
   void startForeign(VmId vm, std::string name, std::uint64_t memory);
 
@@ -92,11 +100,9 @@ class SimHost {
   void destroy(AttemptRef ref, Reply<void> reply);
   void list(Reply<std::vector<hostagent::DomainInfo>> reply);
   void lookUp(VmId vm, Reply<std::optional<hostagent::DomainInfo>> reply);
-  hostagent::StopReason whyEnded(VmId vm) const;
-
-  /// A broken adapter: it forgets that a lost create may still come.
-  void setForgetsLostCalls(bool forgets) { forgets_lost_calls_ = forgets; }
-  bool forgetsLostCalls() const { return forgets_lost_calls_; }
+  hostagent::StopReason whyEnded(VmId vm);
+  /// What really ended the last domain of that VM; for checkers.
+  std::optional<hostagent::StopReason> realEnd(VmId vm) const;
 
   /// The one listener for events and for the daemon's ups and downs; empty: none.
   void setListener(std::function<void(Event)> listener) { listener_ = std::move(listener); }
@@ -127,7 +133,7 @@ class SimHost {
   std::string boot_id_;
   TimePoint booted_at_{};
   HypervisorProfile profile_;
-  std::map<std::string, bool> cursed_;
+  std::map<std::string, ErrorClass> cursed_;
   std::map<VmId, SimDomain> domains_;
   std::map<VmId, hostagent::StopReason> ended_;
   std::map<std::uint64_t, Create> creates_;
@@ -139,7 +145,6 @@ class SimHost {
   bool powered_on_ = true;
   bool daemon_runs_ = true;
   bool hung_ = false;
-  bool forgets_lost_calls_ = false;
 };
 
 }  // namespace vms::sim

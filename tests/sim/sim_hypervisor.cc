@@ -178,7 +178,6 @@ asio::awaitable<Result<DomainInfo>> SimHypervisor::createPaused(DomainSpec spec,
 }
 
 bool SimHypervisor::mayHoldLostCall(AttemptRef ref) const {
-  if (host_.forgetsLostCalls()) return false;
   const auto found = lost_.find(ref.attempt);
   if (found == lost_.end() || found->second.daemon != host_.daemonInstance()) return false;
   return host_.holdsCreate(ref.attempt) || process_.world().now() - found->second.at < kDistrust;

@@ -33,12 +33,12 @@ class JournalDisk {
   bool stalled() const { return stalled_; }
   /// Sees every transaction right after it became durable.
   void onCommit(std::function<void(const std::vector<hostagent::JournalChange>&)> observer);
-  /// A broken disk: it answers before it has synced.
-  void setAnswersEarly(bool early) { answers_early_ = early; }
   /// Becomes a copy of another disk, as a clone of its machine has it.
   void copyFrom(const JournalDisk& other);
   /// Someone wiped the disk.
   void wipe();
+  /// How often that happened.
+  std::uint64_t wipes() const { return wipes_; }
 
   std::uint64_t commits() const { return commits_; }
 
@@ -67,10 +67,10 @@ class JournalDisk {
   std::vector<Waiting> next_;   ///< Came meanwhile.
   std::uint64_t transaction_ = 0;
   std::uint64_t commits_ = 0;
+  std::uint64_t wipes_ = 0;
   Duration low_ = std::chrono::microseconds(200), high_ = milliseconds(3);
   bool full_ = false;
   bool stalled_ = false;
-  bool answers_early_ = false;
   bool overdue_ = false;  ///< The transaction would have ended, were it not stalled.
   std::vector<const Process*> watched_;
   std::vector<std::function<void(const std::vector<hostagent::JournalChange>&)>> observers_;

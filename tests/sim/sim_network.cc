@@ -245,10 +245,6 @@ void Network::heal() {
 
 void Network::setTap(std::function<void(const WireEvent&)> tap) { state_->tap = std::move(tap); }
 
-void Network::setMangler(std::function<void(Direction, std::string&)> mangle) {
-  state_->mangle = std::move(mangle);
-}
-
 std::uint64_t Network::messages() const noexcept { return state_->messages; }
 std::uint64_t Network::bytes() const noexcept { return state_->bytes; }
 

@@ -21,6 +21,8 @@ struct LinkQuality {
   /// Below the contract of Connection: a message vanishes, comes twice, or late. Off by default;
   /// for tests of what sessions must survive.
   double drop = 0, duplicate = 0, reorder = 0;
+  /// After a message comes one again that an earlier connection of this link carried (S1).
+  double replay = 0;
 };
 
 /// The direction of a message.
@@ -62,9 +64,6 @@ class Network {
 
   /// Sees every message; called inside the sender's or before the receiver's step.
   void setTap(std::function<void(const WireEvent&)> tap);
-
-  /// A broken sender: changes messages before they leave. For mutations.
-  void setMangler(std::function<void(Direction, std::string&)> mangle);
 
   std::uint64_t messages() const noexcept;
   std::uint64_t bytes() const noexcept;

@@ -17,7 +17,6 @@ void Network::State::send(const std::shared_ptr<Pipe>& pipe, Direction direction
   Stream& stream = pipe->stream[at(direction)];
   const LinkQuality& quality = link(pipe->link).quality;
   if (!message.end) {
-    if (mangle) mangle(direction, message.bytes);
     ++messages;
     bytes += message.bytes.size();
     report(WireEvent::Kind::Sent, *pipe, direction, message.bytes);
@@ -69,9 +68,27 @@ void Network::State::arrive(const std::shared_ptr<Pipe>& pipe, Direction directi
     stream.ended = true;
   } else {
     report(WireEvent::Kind::Delivered, *pipe, direction, message.bytes);
-    stream.inbox.push_back(std::move(message.bytes));
+    stream.inbox.push_back(message.bytes);
+    replay(pipe, direction, message.bytes);
   }
   stream.wakeReader();
+}
+
+void Network::State::replay(const std::shared_ptr<Pipe>& pipe, Direction direction,
+                            const std::string& delivered) {
+  constexpr std::size_t kPastMax = 64;
+  LinkState& path = link(pipe->link);
+  auto& past = path.past[at(direction)];
+  if (path.quality.replay > 0 && !past.empty() && rng.chance(path.quality.replay)) {
+    const auto& [connection, bytes_then] = past[static_cast<std::size_t>(rng.below(past.size()))];
+    if (connection != pipe->id) {
+      Stream& stream = pipe->stream[at(direction)];
+      stream.queued_bytes += bytes_then.size();
+      stream.inbox.push_back(bytes_then);
+    }
+  }
+  past.emplace_back(pipe->id, delivered);
+  if (past.size() > kPastMax) past.pop_front();
 }
 
 void Network::State::closeEnd(const std::shared_ptr<Pipe>& pipe, std::size_t end) {

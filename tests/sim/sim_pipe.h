@@ -4,6 +4,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "tests/sim/sim_network.h"
 #include "tests/sim/sim_signal.h"
@@ -18,6 +19,8 @@ inline constexpr std::size_t kMaxQueuedBytes = 64u << 20;
 struct LinkState {
   LinkQuality quality;
   bool blocked[2] = {false, false};
+  /// The newest messages, with their connections; what may be replayed.
+  std::deque<std::pair<std::uint64_t, std::string>> past[2];
 };
 
 /// One direction of a connection.
@@ -81,6 +84,8 @@ struct Network::State : std::enable_shared_from_this<Network::State> {
   /// Loses a drawn tail of what is in flight in both directions, then ends both streams.
   void cutPipe(const std::shared_ptr<Pipe>& pipe);
   void processCrashed(const Process& process);
+  /// Remembers what was delivered, and may deliver what another connection carried before.
+  void replay(const std::shared_ptr<Pipe>& pipe, Direction direction, const std::string& delivered);
   void report(WireEvent::Kind kind, const Pipe& pipe, Direction direction,
               const std::string& bytes);
   void forgetClosed();
@@ -92,7 +97,6 @@ struct Network::State : std::enable_shared_from_this<Network::State> {
   std::shared_ptr<Port> port;
   std::vector<const Process*> watched;
   std::function<void(const WireEvent&)> tap;
-  std::function<void(Direction, std::string&)> mangle;
   std::uint64_t next_pipe = 1;
   std::uint64_t messages = 0;
   std::uint64_t bytes = 0;

@@ -55,11 +55,6 @@ void StoreDisk::setStalled(bool stalled) {
   if (!stalled && overdue_) finish();
 }
 
-void StoreDisk::setLosesCommits(bool loses) {
-  loses_commits_ = loses;
-  synced_ = contents_;
-}
-
 void StoreDisk::restore(StoreContents copy, bool marked) {
   VMS_CHECK(!pending_, "an engine uses the database");
   contents_ = std::move(copy);
@@ -95,19 +90,12 @@ void StoreDisk::settle(bool applied) {
     for (const Change& change : pending.changes) std::visit(Upsert{contents_}, change);
     if (pending.apply) pending.apply();
     for (const auto& observer : after_) observer(pending.changes);
-    // It does sync now and then.
-    if (loses_commits_ && rng_.chance(0.2)) synced_ = contents_;
   }
   pending.answer(applied);
 }
 
 void StoreDisk::crashed() {
   overdue_ = false;
-  if (loses_commits_) {
-    pending_.reset();
-    contents_ = synced_;
-    return;
-  }
   if (!pending_) return;
   const bool durable = room_ != Room::None && rng_.chance(0.5);
   settle(durable);

@@ -42,8 +42,6 @@ class StoreDisk {
   /// ReserveOnly: commits succeed, new work must be refused. None: commits are rolled back.
   void setRoom(Room room) { room_ = room; }
   void setStalled(bool stalled);
-  /// A broken disk: it says that a commit is durable, and loses it at a crash.
-  void setLosesCommits(bool loses);
   /// Yesterday's copy comes back, known to be one or not (S8). Precondition: no engine runs.
   void restore(StoreContents copy, bool marked);
 
@@ -76,8 +74,6 @@ class StoreDisk {
   Duration low_ = std::chrono::microseconds(200), high_ = milliseconds(4);
   Room room_ = Room::Plenty;
   bool stalled_ = false;
-  bool loses_commits_ = false;
-  StoreContents synced_;  ///< What a crash leaves, when it loses commits.
   bool overdue_ = false;
   std::vector<const Process*> watched_;
   std::vector<Observer> before_, after_;

@@ -10,16 +10,22 @@ void Checkers::beforeCommit(const std::vector<runner::Change>& changes) {
   for (const runner::Change& change : changes) {
     if (const auto* next = std::get_if<AttemptRecord>(&change)) {
       attemptChanges(*next);
+      if (attempt(next->ref.attempt) == nullptr && !isFinal(next->state)) {
+        attemptPlaced(*next, changes);
+      }
       tellAttempt(*next);
     }
     if (const auto* next = std::get_if<RunRecord>(&change)) runChanges(*next);
-    if (const auto* next = std::get_if<runner::VmRecord>(&change)) {
-      const auto old = store_.contents().vms.find(next->spec.id);
-      if (old != store_.contents().vms.end() && next->epoch < old->second.epoch) {
-        fail("epoch_went_back",
-             next->spec.name + " goes back to epoch " + std::to_string(next->epoch.value));
-      }
-    }
+    if (const auto* next = std::get_if<runner::VmRecord>(&change)) vmChanges(*next);
+  }
+}
+
+void Checkers::vmChanges(const runner::VmRecord& next) {
+  const auto old = store_.contents().vms.find(next.spec.id);
+  if (old == store_.contents().vms.end()) return;
+  if (next.epoch < old->second.epoch) {
+    fail("epoch_went_back",
+         next.spec.name + " goes back to epoch " + std::to_string(next.epoch.value));
   }
 }
 
@@ -47,7 +53,12 @@ void Checkers::attemptChanges(const AttemptRecord& next) {
 
 void Checkers::tellAttempt(const AttemptRecord& next) {
   const AttemptRecord* const old = attempt(next.ref.attempt);
+  if (next.error_class) errorSeen(*next.error_class);
   if (old != nullptr && old->state == next.state) return;
+  if (old != nullptr) {
+    edges_.insert("attempt " + std::string(vms::nameOf(old->state)) + " > " +
+                  std::string(vms::nameOf(next.state)));
+  }
   const std::string why =
       (next.error_class ? " (" + std::string(vms::nameOf(*next.error_class)) + ")" : "") +
       (next.proof ? ", proof: " + std::string(vms::nameOf(*next.proof)) : "");
@@ -58,9 +69,19 @@ void Checkers::tellAttempt(const AttemptRecord& next) {
 }
 
 void Checkers::runChanges(const RunRecord& next) {
+  backoffNoted(next);
+  if (next.error_class) errorSeen(*next.error_class);
   const auto found = store_.contents().runs.find(next.id);
-  if (found == store_.contents().runs.end()) return;
+  const bool known = found != store_.contents().runs.end();
+  if (next.state == RunState::Held && (!known || found->second.held_reason != next.held_reason)) {
+    world_.tell("run of " + next.vm_name + " is held: " + next.held_reason);
+  }
+  if (!known) return;
   const RunRecord& old = found->second;
+  if (old.state != next.state) {
+    edges_.insert("run " + std::string(vms::nameOf(old.state)) + " > " +
+                  std::string(vms::nameOf(next.state)));
+  }
   if (old.state != next.state && !mayFollow(old.state, next.state)) {
     fail("transition", "the run of " + next.vm_name + " goes from " +
                            std::string(vms::nameOf(old.state)) + " to " +
@@ -69,11 +90,14 @@ void Checkers::runChanges(const RunRecord& next) {
 }
 
 void Checkers::afterCommit(const std::vector<runner::Change>& changes) {
+  reports_before_ = reports_;
+  last_commit_ = world_.now();
   for (const runner::Change& change : changes) {
     if (const auto* next = std::get_if<AttemptRecord>(&change)) {
       std::set<AttemptId>& siblings = attempts_of_[next->ref.vm];
       siblings.insert(next->ref.attempt);
       if (isFinal(next->state)) {
+        ended_commit_.try_emplace(next->ref.attempt, store_.contents().marks.commit.value);
         attemptEnds(*next);
       } else {
         for (const AttemptId& id : siblings) {
@@ -101,12 +125,19 @@ void Checkers::afterCommit(const std::vector<runner::Change>& changes) {
                     (next->error_class ? " (" + std::string(vms::nameOf(*next->error_class)) + ")"
                                        : std::string()));
       } else if (next->state == RunState::Held) {
-        world_.detail("run of " + next->vm_name + " is held: " + next->held_reason);
         if (next->held_reason.empty()) {
           fail("held_without_reason", "the run of " + next->vm_name + " says nothing");
         }
       }
       if (next->state == RunState::Succeeded) runSucceeds(*next);
+      if (next->state == RunState::Cancelled) runCancelled(*next);
+    }
+    if (const auto* next = std::get_if<runner::VmRecord>(&change); next && !next->defined) {
+      for (const AttemptId& id : attempts_of_[next->spec.id]) {
+        const AttemptRecord* const row = attempt(id);
+        if (row == nullptr || isFinal(row->state)) continue;
+        fail("undefined_while_open", describe(row->ref) + " is open and its VM undefined");
+      }
     }
   }
 }
@@ -118,17 +149,46 @@ void Checkers::attemptEnds(const AttemptRecord& next) {
     fail("untrue_history",
          what + " has run and is stored as " + std::string(vms::nameOf(next.state)));
   }
+  const WatchedHost* const own = findHost(next.host);
+  const auto real = own != nullptr ? own->host->realEnd(next.ref.vm) : std::nullopt;
+  const bool obeyed =
+      real == hostagent::StopReason::Destroyed || real == hostagent::StopReason::Shutdown;
+  if (obeyed && own->journal->wipes() == 0 && stop_done_.count(next.ref.attempt) > 0 && ran &&
+      next.error_class == ErrorClass::Crashed) {
+    fail("wrong_cause", what + " was stopped as ordered and is stored as crashed");
+  }
   for (const auto& [id, watched] : hosts_) {
     const auto found = watched.host->domains().find(next.ref.vm);
     if (found == watched.host->domains().end() || !found->second.info.claim) continue;
-    if (found->second.info.claim->ref.attempt == next.ref.attempt) {
+    // A second create of what has ended may come late and is destroyed, paused as it is (S2).
+    if (found->second.info.claim->host != watched.name && next.movedAway()) continue;
+    const bool late = !found->second.has_executed &&
+                      (hadStarted(watched, next.ref) || watched.journal->wipes() > 0);
+    if (found->second.info.claim->ref.attempt == next.ref.attempt && !late) {
       fail("untrue_history", what + " is stored as " + std::string(vms::nameOf(next.state)) +
                                  " while its domain exists");
     }
   }
 }
 
+void Checkers::runCancelled(const RunRecord& next) {
+  if (stop_ordered_.count(next.vm_name) > 0) return;
+  for (const auto& [key, item] : store_.contents().items) {
+    if (item.run != next.id || item.cancelled) continue;
+    const auto request = store_.contents().requests.find(item.request);
+    if (request == store_.contents().requests.end() || request->second.cancelled) continue;
+    fail("cancelled_for_others",
+         "the run of " + next.vm_name + " is cancelled and a request that still wants it is not");
+  }
+}
+
 void Checkers::runSucceeds(const RunRecord& next) {
+  const AttemptRecord* const own = next.attempt ? attempt(*next.attempt) : nullptr;
+  const auto vm = store_.contents().vms.find(next.vm);
+  if (own != nullptr && own->run == next.id && vm != store_.contents().vms.end() &&
+      vm->second.gate.delay > Duration{} && !own->ready_at) {
+    fail("gate", "the run of " + next.vm_name + " succeeded before its gate was open");
+  }
   for (const AttemptId& id : attempts_of_[next.vm]) {
     const AttemptRecord* const row = attempt(id);
     if (row != nullptr && row->running_at) return;

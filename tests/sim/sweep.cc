@@ -1,5 +1,6 @@
 #include "tests/sim/sweep.h"
 
+#include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,7 +19,8 @@ namespace {
 /// A child that runs the seeds first, first + jobs, ... and writes a line about each.
 struct Worker {
   pid_t pid = -1;
-  std::FILE* lines = nullptr;
+  int lines = -1;          ///< The end of the pipe that it writes to.
+  std::string received;    ///< ... of which no whole line has come yet.
   std::uint64_t next = 0;  ///< The seed whose line comes next.
 };
 
@@ -56,6 +58,7 @@ void report(const SweepOptions& options, const SeedOptions& seed, const SeedResu
     const ssize_t written = ::write(out, line.data(), line.size());
     if (written != static_cast<ssize_t>(line.size())) std::_Exit(3);
     if (result.violation) report(options, seed, result);
+    if (result.violation && options.first_only) break;
   }
   std::fflush(stdout);
   std::_Exit(0);
@@ -74,7 +77,7 @@ Worker startWorker(const SweepOptions& options, std::uint64_t first) {
     work(options, first, ends[1]);
   }
   ::close(ends[1]);
-  worker.lines = ::fdopen(ends[0], "r");
+  worker.lines = ends[0];
   return worker;
 }
 
@@ -83,11 +86,8 @@ void failed(SweepResult& sweep, std::uint64_t seed) {
   if (!sweep.first_failed_seed || seed < *sweep.first_failed_seed) sweep.first_failed_seed = seed;
 }
 
-/// Takes the worker's next line; false when there is none any more.
-bool takeLine(SweepResult& sweep, Worker& worker, std::uint64_t jobs) {
-  char buffer[4096];
-  if (std::fgets(buffer, sizeof buffer, worker.lines) == nullptr) return false;
-  std::istringstream line(buffer);
+void takeLine(SweepResult& sweep, Worker& worker, const std::string& text, std::uint64_t jobs) {
+  std::istringstream line(text);
   std::uint64_t seed = 0, bad = 0, runs = 0, starts = 0, crashes = 0, events = 0, hash = 0;
   double virtual_s = 0;
   std::size_t kinds = 0;
@@ -106,6 +106,42 @@ bool takeLine(SweepResult& sweep, Worker& worker, std::uint64_t jobs) {
   sweep.events += events;
   sweep.virtual_s += virtual_s;
   worker.next = seed + jobs;
+}
+
+/// Takes what the worker has written; false when it has ended.
+bool takeLines(SweepResult& sweep, Worker& worker, std::uint64_t jobs) {
+  char buffer[4096];
+  const ssize_t count = ::read(worker.lines, buffer, sizeof buffer);
+  if (count <= 0) return false;
+  worker.received.append(buffer, static_cast<std::size_t>(count));
+  for (auto end = worker.received.find('\n'); end != std::string::npos;
+       end = worker.received.find('\n')) {
+    takeLine(sweep, worker, worker.received.substr(0, end), jobs);
+    worker.received.erase(0, end + 1);
+  }
+  return true;
+}
+
+/// The worker has ended. One that died of a seed is replaced by one for the seeds after it; false
+/// when nothing is left for it.
+bool replaceDead(const SweepOptions& options, SweepResult& sweep, Worker& worker) {
+  ::close(worker.lines);
+  int status = 0;
+  ::waitpid(worker.pid, &status, 0);
+  const bool died = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+  if (!died || worker.next > options.last) return false;
+  SeedOptions seed = options.seed;
+  seed.seed = worker.next;
+  std::printf("seed %" PRIu64
+              ": check: the process died (%s %d) of a check in the code\n"
+              "  replay: %s\n",
+              seed.seed, WIFSIGNALED(status) ? "signal" : "status",
+              WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
+              replayCommand(seed).c_str());
+  ++sweep.seeds;
+  failed(sweep, worker.next);
+  if (options.first_only || worker.next + options.jobs > options.last) return false;
+  worker = startWorker(options, worker.next + options.jobs);
   return true;
 }
 
@@ -117,27 +153,16 @@ SweepResult runSweep(const SweepOptions& options) {
   for (std::uint64_t i = 0; i < options.jobs && options.first + i <= options.last; ++i) {
     workers.push_back(startWorker(options, options.first + i));
   }
-  for (Worker& worker : workers) {
-    for (;;) {
-      if (takeLine(sweep, worker, options.jobs)) continue;
-      std::fclose(worker.lines);
-      int status = 0;
-      ::waitpid(worker.pid, &status, 0);
-      const bool died = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
-      if (!died || worker.next > options.last) break;
-      SeedOptions seed = options.seed;
-      seed.seed = worker.next;
-      std::printf("seed %" PRIu64
-                  ": the process died (%s %d); a check in the code failed\n"
-                  "  replay: %s\n",
-                  seed.seed, WIFSIGNALED(status) ? "signal" : "status",
-                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
-                  replayCommand(seed).c_str());
-      ++sweep.seeds;
-      failed(sweep, worker.next);
-      if (worker.next + options.jobs > options.last) break;
-      worker = startWorker(options, worker.next + options.jobs);
+  while (!workers.empty()) {
+    std::vector<pollfd> waiting;
+    for (const Worker& worker : workers) waiting.push_back({worker.lines, POLLIN, 0});
+    if (::poll(waiting.data(), waiting.size(), -1) < 0) continue;
+    for (std::size_t i = workers.size(); i-- > 0;) {
+      if (waiting[i].revents == 0 || takeLines(sweep, workers[i], options.jobs)) continue;
+      if (replaceDead(options, sweep, workers[i])) continue;
+      workers.erase(workers.begin() + static_cast<std::ptrdiff_t>(i));
     }
+    if (options.on_progress) options.on_progress(sweep);
   }
   return sweep;
 }

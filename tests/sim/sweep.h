@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -9,14 +10,6 @@
 
 namespace vms::sim {
 
-struct SweepOptions {
-  SeedOptions seed;  ///< For each; its `seed` is replaced.
-  std::uint64_t first = 1, last = 1;
-  unsigned jobs = 1;
-  bool shrink = true;
-  bool print_hash = false;
-};
-
 struct SweepResult {
   std::uint64_t seeds = 0;
   std::uint64_t failed = 0;
@@ -24,6 +17,17 @@ struct SweepResult {
   std::uint64_t runs = 0, starts = 0, crashes = 0, events = 0;
   std::map<std::string, std::uint64_t> faults;
   double virtual_s = 0;
+};
+
+struct SweepOptions {
+  SeedOptions seed;  ///< For each; its `seed` is replaced.
+  std::uint64_t first = 1, last = 1;
+  unsigned jobs = 1;
+  bool shrink = true;
+  bool print_hash = false;
+  bool first_only = false;  ///< Each job ends with its first failing seed.
+  /// Called now and then with what has come of it so far.
+  std::function<void(const SweepResult&)> on_progress;
 };
 
 /// Runs every seed in a child process, so that one that dies is a failed seed and no more; reports

@@ -19,6 +19,9 @@ using namespace vms::sim;
 /// Above every level.
 constexpr auto kNoLog = static_cast<vms::log::Level>(static_cast<int>(vms::log::Level::Error) + 1);
 
+/// Long sweeps say that they are alive.
+constexpr auto kReportEvery = std::chrono::seconds(10);
+
 /// "a,b,c"; "none" is the empty set. Empty optional: an unknown name, which was reported.
 std::optional<std::set<std::string>> parseFaults(const std::string& text) {
   std::set<std::string> chosen;
@@ -85,19 +88,26 @@ int main(int argc, char** argv) {
   app.add_flag("--json", json, "The last line of stdout is one JSON object");
   app.add_flag("--hash", print_hash, "Print the hash over all events of every seed");
   app.add_flag("!--no-shrink", sweep.shrink, "Report a failing seed as it is");
-  app.add_option("--mutation", sweep.seed.mutation, "Build in this defect, which must be caught")
+  app.add_option("--mutation", sweep.seed.mutation, "Wake this defect, which must be caught")
       ->check([](const std::string& name) {
-        std::string known;
-        for (const Mutation& each : mutations()) known += " " + std::string(each.name);
-        return findMutation(name) != nullptr ? std::string() : "unknown; there are" + known;
+        if (findMutation(name) != nullptr) return std::string();
+        return mutations().empty()
+                   ? std::string("this build has no defects; configure with -DVMS_MUTATIONS=ON")
+                   : "unknown; --list-mutations names those that there are";
       });
+  app.add_flag("--first", sweep.first_only, "End at the first seed that fails");
   auto* const story = app.add_option("--scenario", scenario, "Run the scenario in this folder")
                           ->excludes(one)
                           ->excludes(many);
   app.add_flag("--accept", accept, "With --scenario: write its log as the expected one")
       ->needs(story);
+  bool edges = false, list_edges = false;
+  app.add_flag("--edges", edges, "With --scenario: print what it covers of the tables of states")
+      ->needs(story);
+  app.add_flag("--list-edges", list_edges, "Print all that there is to cover");
   bool list_mutations = false;
-  app.add_flag("--list-mutations", list_mutations, "Print their names");
+  app.add_flag("--list-mutations", list_mutations,
+               "Print each one's name, where to search, the rule it breaks and how");
   one->excludes(many);
   try {
     app.parse(argc, argv);
@@ -108,10 +118,22 @@ int main(int argc, char** argv) {
   // A sweep's daemons complain all the time, as they should; only a person who looks wants it.
   if (!sweep.seed.details) vms::log::setLevel(kNoLog);
   if (list_mutations) {
-    for (const Mutation& each : mutations()) std::printf("%s\n", each.name);
+    for (const Mutation& each : mutations()) {
+      std::printf("%s\t%s\t%s\t%s\n", each.name, each.search, each.rule, each.what);
+    }
     return 0;
   }
-  if (*story) return runScenario(scenario, accept, sweep.seed.details);
+  choose(findMutation(sweep.seed.mutation));
+  if (list_edges) {
+    for (const std::string& edge : allEdges()) std::printf("%s\n", edge.c_str());
+    return 0;
+  }
+  if (*story) {
+    return runScenario(scenario, edges                ? ScenarioMode::Edges
+                                 : accept             ? ScenarioMode::Accept
+                                 : sweep.seed.details ? ScenarioMode::Details
+                                                      : ScenarioMode::Compare);
+  }
   if (!*one && !*many) {
     std::fprintf(stderr, "vms-sim: nothing to do; give --seed N, --seeds A..B or --scenario DIR\n");
     return 2;
@@ -129,6 +151,13 @@ int main(int argc, char** argv) {
   }
   sweep.print_hash = print_hash;
   const auto begin = std::chrono::steady_clock::now();
+  auto next_report = begin + kReportEvery;
+  sweep.on_progress = [&](const SweepResult& so_far) {
+    if (std::chrono::steady_clock::now() < next_report) return;
+    next_report += kReportEvery;
+    std::fprintf(stderr, "%" PRIu64 " of %" PRIu64 " seeds, %" PRIu64 " failed\n", so_far.seeds,
+                 sweep.last - sweep.first + 1, so_far.failed);
+  };
   const SweepResult result = runSweep(sweep);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
   std::printf("%" PRIu64 " seeds, %" PRIu64 " failed, %" PRIu64 " runs, %" PRIu64

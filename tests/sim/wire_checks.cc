@@ -37,6 +37,15 @@ void Checkers::engineFrame(const WatchedHost& host, const proto::Frame& frame) {
   if (frame.has_engine_heartbeat() && frame.engine_heartbeat().commit() > marks.commit.value) {
     fail("revealed_before_durable", "a heartbeat names a commit that is not durable");
   }
+  engineSpeaks(frame);
+  if (frame.has_welcome()) {
+    HostReport fresh;
+    fresh.session = frame.session();
+    fresh.ready = true;  // So says its hello, until a heartbeat says otherwise.
+    reports_[host.name] = std::move(fresh);
+    met_term_ = std::max(met_term_, hellos_[host.host->id()].term());
+    met_commit_ = std::max(met_commit_, hellos_[host.host->id()].commit());
+  }
   if (frame.has_bulk_create()) bulkCreateSent(host, frame.bulk_create());
   if (frame.has_command()) commandSent(host, frame.command());
   if (frame.has_acknowledge()) acknowledged(frame.acknowledge());
@@ -50,7 +59,7 @@ void Checkers::bulkCreateSent(const WatchedHost& host, const proto::BulkCreate& 
     const AttemptRecord* const row = id ? attempt(*id) : nullptr;
     const std::string what = "a create of " + item.name() + " epoch " +
                              std::to_string(item.epoch()) + " for " + host.host->id();
-    if (row == nullptr || row->host != host.host->id() || row->ref.epoch.value != item.epoch()) {
+    if (row == nullptr || row->host != host.name || row->ref.epoch.value != item.epoch()) {
       fail("sent_before_durable", what + " left before its attempt was durable");
     } else if (row->state == AttemptState::Placed || isFinal(row->state)) {
       fail("sent_before_durable",
@@ -89,7 +98,7 @@ void Checkers::acknowledged(const proto::Acknowledge& acknowledge) {
     if (row == nullptr) continue;
     const bool started = item.kind() == proto::Outcome::STARTED;
     const bool recorded =
-        started ? row->running_at.has_value() || isFinal(row->state) : isFinal(row->state);
+        isFinal(row->state) || (started ? row->running_at.has_value() : row->movedAway());
     if (!recorded) {
       fail("acknowledged_before_durable", proto::Outcome::Kind_Name(item.kind()) + " of " +
                                               describe(*ref) +
@@ -101,6 +110,8 @@ void Checkers::acknowledged(const proto::Acknowledge& acknowledge) {
 
 void Checkers::agentFrame(const WatchedHost& host, const proto::Frame& frame) {
   const std::string& from = host.host->id();
+  agentSpeaks(host, frame);
+  if (frame.has_hello()) hellos_[from] = frame.hello().marks();
   if (frame.has_outcome()) outcomeSent(host, frame.outcome());
   if (frame.has_command_answer()) {
     const proto::CommandAnswer& answer = frame.command_answer();
@@ -114,9 +125,15 @@ void Checkers::agentFrame(const WatchedHost& host, const proto::Frame& frame) {
   }
   if (frame.has_bulk_accepted()) {
     for (const proto::BulkAccepted::Item& item : frame.bulk_accepted().items()) {
-      if (item.error_class().empty()) continue;
       const auto id = idFromBytes<AttemptId>(item.attempt());
       const AttemptRecord* const row = id ? attempt(*id) : nullptr;
+      if (item.error_class().empty()) {
+        if (row != nullptr && host.journal->floorOf(row->ref.vm) < row->ref.epoch) {
+          fail("said_before_durable",
+               from + " accepted " + describe(row->ref) + " before its claim was durable");
+        }
+        continue;
+      }
       world_.tell(from + " -> engine: refused " +
                   (row != nullptr ? describe(row->ref) : std::string("?")) + ": " +
                   item.error_class());
@@ -160,15 +177,24 @@ void Checkers::epochSaidSpent(const WatchedHost& host, const AttemptRef& ref,
     fail("said_before_durable", what + ", before that epoch was journaled as spent");
   }
   const auto real = host.host->domains().find(ref.vm);
+  // Of what had started, a second create by an earlier life of the agent may be left; it comes
+  // paused, finds its claim spent, and is destroyed (S2). Of what never started none may be. An
+  // agent whose journal was lost knows of no create at all.
+  const bool may_come_late = hadStarted(host, ref) || host.journal->wipes() > 0;
   if (real != host.host->domains().end() && real->second.info.claim &&
-      real->second.info.claim->ref == ref) {
+      real->second.info.claim->ref == ref && (real->second.has_executed || !may_come_late)) {
     fail("left_behind", what + ", while the domain exists");
   }
-  // Of what had started, a second create by an earlier life of the agent may be left; it comes
-  // paused, finds its claim spent, and is destroyed (S2). Of what never started none may be.
-  if (resumed_.count(ref.attempt) == 0 && host.host->holdsCreate(ref.attempt)) {
+  if (!may_come_late && host.host->holdsCreate(ref.attempt)) {
     fail("late_create", what + ", while the hypervisor may still carry out its create");
   }
+}
+
+bool Checkers::hadStarted(const WatchedHost& host, const AttemptRef& ref) const {
+  if (resumed_.count(ref.attempt) > 0) return true;
+  // One that was to stay paused has started without executing.
+  const ClaimRecord* const claim = host.journal->find(ref.attempt);
+  return claim != nullptr && claim->ended_after_start;
 }
 
 void Checkers::outcomeSent(const WatchedHost& host, const proto::Outcome& outcome) {
@@ -188,7 +214,9 @@ void Checkers::outcomeSent(const WatchedHost& host, const proto::Outcome& outcom
            host.host->id() + " says that " + describe(*ref) + " started before it was journaled");
     }
     const bool executes = claim != nullptr && !claim->claim.want_paused;
-    if ((executes ? resumed_ : launched_).count(ref->attempt) == 0) {
+    // An adopted domain is never resumed: a guest that a person paused looks the same.
+    const bool adopted = host.journal->wipes() > 0 && launched_.count(ref->attempt) > 0;
+    if (!adopted && (executes ? resumed_ : launched_).count(ref->attempt) == 0) {
       fail("untrue_outcome", describe(*ref) + " is reported as started and never was");
     }
     return;

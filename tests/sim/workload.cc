@@ -1,5 +1,6 @@
 #include "tests/sim/workload.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <utility>
 
@@ -7,15 +8,28 @@ namespace vms::sim {
 
 Workload::Workload(SimCluster& cluster, Client& client, Rng rng, std::size_t vms, Duration window)
     : cluster_(cluster), client_(client), rng_(rng), window_(window) {
+  const bool gates = rng_.chance(0.3);
   for (std::size_t i = 0; i < vms; ++i) {
     VmDraft vm;
     char name[24];
     std::snprintf(name, sizeof name, "vm-%03zu", i + 1);
     vm.name = name;
     vm.memory = rng_.between(std::uint64_t{1}, std::uint64_t{6}) << 29U;
+    const bool gated = gates && rng_.chance(0.3);
+    if (gated) vm.gate = milliseconds(rng_.between(std::uint64_t{200}, std::uint64_t{8000}));
     vms_.push_back(std::move(vm));
   }
 }
+
+namespace {
+
+std::vector<std::string> namesOf(const std::vector<VmDraft>& vms) {
+  std::vector<std::string> names;
+  for (const VmDraft& vm : vms) names.push_back(vm.name);
+  return names;
+}
+
+}  // namespace
 
 void Workload::at(Duration when, std::function<void()> act) {
   cluster_.world().at(TimePoint{when}, std::move(act));
@@ -24,8 +38,7 @@ void Workload::at(Duration when, std::function<void()> act) {
 Duration Workload::anyTime(Rng& rng) const { return rng.between(Duration(seconds(2)), window_); }
 
 std::vector<std::string> Workload::someNames(Rng& rng, std::size_t most) const {
-  std::vector<std::string> left;
-  for (const VmDraft& vm : vms_) left.push_back(vm.name);
+  std::vector<std::string> left = namesOf(vms_);
   const std::uint64_t wanted = rng.between(std::uint64_t{1}, std::min(most, left.size()));
   std::vector<std::string> chosen;
   while (chosen.size() < wanted) {
@@ -93,6 +106,18 @@ void Workload::schedule() {
     const Duration when = anyTime(rng_);
     at(when, [this, id]() { client_.drain(id, true); });
     at(window_, [this, id]() { client_.drain(id, false); });
+  }
+  // A host is emptied for good: drained, everything on it stopped, and taken away.
+  if (rng_.chance(0.15)) {
+    const std::size_t host = static_cast<std::size_t>(rng_.below(cluster_.nodes().size()));
+    Node& node = *cluster_.nodes()[host];
+    const Duration when = anyTime(rng_);
+    const Duration pause = rng_.between(Duration{}, Duration(seconds(20)));
+    at(when, [this, id = node.host.id()]() { client_.drain(id, true); });
+    at(when + pause / 2, [this]() { client_.stop(namesOf(vms_), true); });
+    const Duration off = std::min<Duration>(when + pause, window_ - milliseconds(1));
+    at(off, [this, &node]() { cluster_.powerOff(node); });
+    at(window_, [this, id = node.host.id()]() { client_.drain(id, false); });
   }
   // A VM goes and comes back; its epochs go on.
   if (rng_.chance(0.3)) {
