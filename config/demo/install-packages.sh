@@ -1,5 +1,6 @@
 #!/bin/bash
-# Installs the packages of a list (one name per line, # comments) that are missing.
+# Installs the packages of a list (one name per line, # comments) that are missing. A second
+# word on a line names a command: where it exists, from whichever source, the package is not needed.
 # Usage: install-packages.sh FILE      Says nothing when there is nothing to do.
 set -euo pipefail
 
@@ -8,10 +9,11 @@ if [ $# -ne 1 ] || [ ! -r "$1" ]; then
   exit 2
 fi
 missing=()
-while read -r name; do
+while read -r name command; do
+  [ -z "$command" ] || ! command -v "$command" >/dev/null || continue
   status=$(dpkg-query -W -f='${Status}' "$name" 2>/dev/null || true)
   [ "$status" = "install ok installed" ] || missing+=("$name")
-done < <(sed 's/#.*//; s/[[:space:]]//g; /^$/d' "$1")
+done < <(sed 's/#.*//; /^[[:space:]]*$/d' "$1")
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if ! command -v apt-get >/dev/null; then
