@@ -32,6 +32,12 @@ void Inventory::apply(Host& host, const Use& use, int sign) {
   if (use.unanswered) addSigned(host.unanswered, 1u, sign);
 }
 
+void Inventory::addListed(Use& use, const ListedDomain& domain) {
+  use.listed = true;
+  use.demand.memory = std::max(use.demand.memory, domain.demand.memory);
+  use.demand.vcpus = std::max(use.demand.vcpus, domain.demand.vcpus);
+}
+
 void Inventory::reserve(const HostId& host, AttemptId attempt, Demand demand) {
   Host& total = hosts_[host];
   Use& use = uses_[host].attempts[attempt];
@@ -63,6 +69,14 @@ void Inventory::unlist(const HostId& host, AttemptId attempt) {
   if (!found->second.reserved) uses->second.attempts.erase(found);
 }
 
+void Inventory::list(const HostId& host, const ListedDomain& domain) {
+  Host& total = hosts_[host];
+  Use& use = uses_[host].attempts[domain.attempt];
+  apply(total, use, -1);
+  addListed(use, domain);
+  apply(total, use, +1);
+}
+
 void Inventory::setPending(const HostId& host, AttemptId attempt, bool pending, bool unanswered) {
   const auto uses = uses_.find(host);
   if (uses == uses_.end()) return;
@@ -87,10 +101,7 @@ void Inventory::setListed(const HostId& host, const std::vector<ListedDomain>& d
       uses.foreign[domain.key] = domain.demand;
       continue;
     }
-    Use& use = uses.attempts[domain.attempt];
-    use.listed = true;
-    use.demand.memory = std::max(use.demand.memory, domain.demand.memory);
-    use.demand.vcpus = std::max(use.demand.vcpus, domain.demand.vcpus);
+    addListed(uses.attempts[domain.attempt], domain);
   }
   recount(host);
 }

@@ -68,6 +68,9 @@ class Inventory {
   /// The host said that the attempt's domain is gone, or a proof says so: it is listed no more.
   void unlist(const HostId& host, AttemptId attempt);
 
+  /// One more domain of ours that the host lists, or the same again.
+  void list(const HostId& host, const ListedDomain& domain);
+
   /// Replaces what the host listed before.
   void setListed(const HostId& host, const std::vector<ListedDomain>& domains);
 
@@ -86,6 +89,7 @@ class Inventory {
     std::map<AttemptId, Use> attempts;
     std::map<std::string, Demand> foreign;
   };
+  static void addListed(Use& use, const ListedDomain& domain);
   void recount(const HostId& host);
   void apply(Host& host, const Use& use, int sign);
 

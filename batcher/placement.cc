@@ -40,8 +40,10 @@ std::string missing(const HostId& id, const Inventory::Host& host, const Demand&
 
 Placement place(const PlacementQuery& query, const Inventory& inventory,
                 const PenaltyBook& penalties, TimePoint now, const PlacementLimits& limits) {
+  /// A host that stands for others; its words are made only when they are needed.
+  using Named = const std::pair<const HostId, Inventory::Host>*;
   struct Best {
-    HostId host;
+    Named host = nullptr;
     double cost = 0;
     bool disliked = false;
   };
@@ -49,34 +51,27 @@ Placement place(const PlacementQuery& query, const Inventory& inventory,
   bool fits_but_busy = false;
   bool possible = false;
   bool known = false;
-  std::string largest_why, unready_why, full_why;
-  std::uint64_t largest = 0;
-  double most_free = -1;
+  Named largest = nullptr, unready = nullptr, roomiest = nullptr;
 
-  const auto consider = [&](const HostId& id, const Inventory::Host& host) {
+  const auto consider = [&](Named entry) {
+    const auto& [id, host] = *entry;
     if (contains(query.avoid, id)) return;
     known = true;
-    if (host.facts.memory >= largest) {
-      largest = host.facts.memory;
-      largest_why = "the largest allowed host, " + id + ", has " +
-                    roundMemorySize(host.facts.memory) + " of memory and carries " +
-                    std::to_string(vcpuLimit(host.facts, limits)) + " vCPUs";
-    }
+    if (largest == nullptr || host.facts.memory >= largest->second.facts.memory) largest = entry;
     if (host.facts.memory < query.demand.memory ||
         vcpuLimit(host.facts, limits) < query.demand.vcpus) {
       return;
     }
     possible = true;
     if (!host.facts.schedulable) {
-      if (unready_why.empty()) unready_why = "host " + id + " is " + host.facts.why_not;
+      if (unready == nullptr) unready = entry;
       return;
     }
     const bool fits = host.memoryFree() >= query.demand.memory &&
                       host.vcpus_used + query.demand.vcpus <= vcpuLimit(host.facts, limits);
     if (!fits) {
-      if (static_cast<double>(host.memoryFree()) > most_free) {
-        most_free = static_cast<double>(host.memoryFree());
-        full_why = missing(id, host, query.demand, limits);
+      if (roomiest == nullptr || host.memoryFree() > roomiest->second.memoryFree()) {
+        roomiest = entry;
       }
       return;
     }
@@ -88,31 +83,36 @@ Placement place(const PlacementQuery& query, const Inventory& inventory,
     const double cost = costOf(host, query.demand, penalties.of(id, now));
     if (!best || (best->disliked && !disliked) ||
         (best->disliked == disliked && cost < best->cost)) {
-      best = Best{id, cost, disliked};
+      best = Best{entry, cost, disliked};
     }
   };
 
   if (query.only) {
-    if (const Inventory::Host* host = inventory.find(*query.only)) consider(*query.only, *host);
+    const auto only = inventory.hosts().find(*query.only);
+    if (only != inventory.hosts().end()) consider(&*only);
   } else {
-    for (const auto& [id, host] : inventory.hosts()) consider(id, host);
+    for (const auto& entry : inventory.hosts()) consider(&entry);
   }
 
   Placement result;
   if (best) {
     result.kind = Placement::Kind::Fits;
-    result.host = best->host;
+    result.host = best->host->first;
   } else if (fits_but_busy) {
     result.kind = Placement::Kind::Full;
     result.why = "every host that fits has a full intake";
   } else if (known && !possible) {
     result.kind = Placement::Kind::Impossible;
-    result.why = largest_why + "; it needs " + roundMemorySize(query.demand.memory) + " and " +
+    const HostFacts& facts = largest->second.facts;
+    result.why = "the largest allowed host, " + largest->first + ", has " +
+                 roundMemorySize(facts.memory) + " of memory and carries " +
+                 std::to_string(vcpuLimit(facts, limits)) + " vCPUs; it needs " +
+                 roundMemorySize(query.demand.memory) + " and " +
                  std::to_string(query.demand.vcpus) + " vCPUs";
-  } else if (!full_why.empty()) {
-    result.why = full_why;
-  } else if (!unready_why.empty()) {
-    result.why = unready_why;
+  } else if (roomiest != nullptr) {
+    result.why = missing(roomiest->first, roomiest->second, query.demand, limits);
+  } else if (unready != nullptr) {
+    result.why = "host " + unready->first + " is " + unready->second.facts.why_not;
   } else if (query.only) {
     result.why = "host " + *query.only + " is not known, or is to be avoided";
   } else {

@@ -26,16 +26,21 @@ bool isExpected(EngineState& state, const Host& host, const proto::Domain& domai
          attempt->record.host == host.record.id && !isFinal(attempt->record.state);
 }
 
+batcher::ListedDomain listedFrom(const std::string& key, const proto::Domain& domain,
+                                 bool expected) {
+  batcher::ListedDomain entry;
+  entry.foreign = !expected;
+  entry.key = key;
+  if (expected) entry.attempt = *idFromBytes<AttemptId>(domain.ref().attempt());
+  entry.demand = {domain.memory(), domain.vcpus()};
+  return entry;
+}
+
 void recount(EngineState& state, Host& host) {
   std::vector<batcher::ListedDomain> listed;
   listed.reserve(host.listed.size());
   for (const auto& [key, domain] : host.listed) {
-    batcher::ListedDomain entry;
-    entry.foreign = !isExpected(state, host, domain);
-    entry.key = key;
-    if (!entry.foreign) entry.attempt = *idFromBytes<AttemptId>(domain.ref().attempt());
-    entry.demand = {domain.memory(), domain.vcpus()};
-    listed.push_back(std::move(entry));
+    listed.push_back(listedFrom(key, domain, isExpected(state, host, domain)));
   }
   state.inventory.setListed(host.record.id, listed);
   state.capacity_changed = true;
@@ -118,7 +123,7 @@ void markForeign(EngineState& state, Host& host) {
     if (domain.foreign() || known == state.vms.end()) continue;
     if (domain.ref().epoch() > known->second.record.epoch.value) {
       known->second.record.epoch.value = domain.ref().epoch();
-      state.touchVm(*vm);
+      state.touchEpoch(*vm);
     }
   }
   std::vector<std::string> texts;
@@ -155,7 +160,11 @@ Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainLis
     host.listed.clear();
     host.refused.clear();
   }
-  for (const proto::Domain& domain : list.domains()) host.listed[keyOf(domain)] = domain;
+  bool all_expected = true;
+  for (const proto::Domain& domain : list.domains()) {
+    host.listed[keyOf(domain)] = domain;
+    all_expected = all_expected && isExpected(state, host, domain);
+  }
   if (host.listed.size() > kMaxListed) {
     return Error{ErrorClass::TooLarge, "a list of more than 100000 domains"};
   }
@@ -165,6 +174,13 @@ Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainLis
     if (host.speaks_for_hypervisor) settleOldBoots(state, host, now);
     confirmListed(state, host, now);
     doubtUnlisted(state, host, now);
+    host.look = true;
+  } else if (all_expected) {
+    // Domains of ours that came up: nothing follows for anything else, and no room appears.
+    for (const proto::Domain& domain : list.domains()) {
+      state.inventory.list(host.record.id, listedFrom(keyOf(domain), domain, true));
+    }
+    return {};
   }
   markForeign(state, host);
   findMoved(state, host, now);

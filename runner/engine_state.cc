@@ -21,6 +21,13 @@ void count(std::array<std::size_t, kStates>& counts, std::optional<State> from, 
 
 }  // namespace
 
+bool mayNeedAsking(const AttemptRecord& attempt) {
+  const bool started =
+      attempt.state == AttemptState::Running || attempt.state == AttemptState::Ready;
+  return !isFinal(attempt.state) && (!started || attempt.cancel_wished ||
+                                     attempt.stop_wished != AttemptRecord::StopWish::None);
+}
+
 std::optional<VmId> parseVmId(const std::string& text) {
   const std::optional<Uuid> uuid = Uuid::parse(text);
   if (!uuid) return std::nullopt;
@@ -95,16 +102,25 @@ void EngineState::setState(Attempt& attempt_in, AttemptState state) {
   count<AttemptState>(attempts_by_state_, attempt_in.record.state, state);
   attempt_in.record.state = state;
   touchAttempt(attempt_in.record.ref.attempt);
+  Host* host = findHost(attempt_in.record.host);
+  if (host == nullptr) return;
+  if (mayNeedAsking(attempt_in.record)) {
+    host->unsettled.insert(attempt_in.record.ref.attempt);
+    host->look = host->look || state == AttemptState::Unknown;
+  } else {
+    host->unsettled.erase(attempt_in.record.ref.attempt);
+  }
 }
 
 bool EngineState::hasChanges() const {
-  return !(dirty_vms_.empty() && dirty_runs_.empty() && dirty_requests_.empty() &&
-           dirty_items_.empty() && dirty_attempts_.empty() && dirty_hosts_.empty() &&
-           dirty_tokens_.empty());
+  return !(dirty_vms_.empty() && dirty_epochs_.empty() && dirty_runs_.empty() &&
+           dirty_requests_.empty() && dirty_items_.empty() && dirty_attempts_.empty() &&
+           dirty_hosts_.empty() && dirty_tokens_.empty());
 }
 
 void EngineState::noteChanges() {
   unseen->vms.insert(dirty_vms_.begin(), dirty_vms_.end());
+  unseen->vms.insert(dirty_epochs_.begin(), dirty_epochs_.end());
   for (const RunId& id : dirty_runs_) {
     if (const auto found = runs.find(id); found != runs.end()) noteVm(found->second.record.vm);
   }
@@ -118,12 +134,16 @@ void EngineState::noteChanges() {
 std::vector<Change> EngineState::takeChanges(const Now& now) {
   if (unseen) noteChanges();
   std::vector<Change> changes;
-  changes.reserve(dirty_vms_.size() + dirty_runs_.size() + dirty_requests_.size() +
-                  dirty_items_.size() + dirty_attempts_.size() + dirty_hosts_.size());
+  changes.reserve(dirty_vms_.size() + dirty_epochs_.size() + dirty_runs_.size() +
+                  dirty_requests_.size() + dirty_items_.size() + dirty_attempts_.size() +
+                  dirty_hosts_.size());
   for (const HostId& id : dirty_hosts_) {
     if (const Host* host = findHost(id)) changes.emplace_back(host->record);
   }
   for (const VmId& id : dirty_vms_) changes.emplace_back(vm(id).record);
+  for (const VmId& id : dirty_epochs_) {
+    if (!dirty_vms_.contains(id)) changes.emplace_back(VmEpochRecord{id, vm(id).record.epoch});
+  }
   for (const RequestId& id : dirty_requests_) {
     if (const auto found = requests.find(id); found != requests.end()) {
       changes.emplace_back(found->second.record);
@@ -152,6 +172,7 @@ std::vector<Change> EngineState::takeChanges(const Now& now) {
     if (dirty_tokens_.contains(token.id)) changes.emplace_back(token);
   }
   dirty_vms_.clear();
+  dirty_epochs_.clear();
   dirty_runs_.clear();
   dirty_requests_.clear();
   dirty_items_.clear();

@@ -91,6 +91,9 @@ struct Host {
   std::deque<AttemptId> gathered;  ///< PLACED here, in order.
   std::deque<MessageInFlight> in_flight;
   std::set<AttemptId> open;  ///< Attempts on this host that are not final.
+  /// Of those, the ones that the host may have to be asked about: all but what runs as wished.
+  std::set<AttemptId> unsettled;
+  bool look = false;  ///< Something of them changed that cannot wait for the next heartbeat.
   /// VMs that the agent speaks of under attempts which are not known here: after a restore, or
   /// started behind our back (S8, S11). Reports may precede the list.
   std::set<VmId> strangers;
@@ -123,6 +126,8 @@ struct Effects {
     proto::Frame frame;
   };
   std::vector<Outgoing> frames;
+  /// Where in `frames` a session's acknowledgement is: one carries all of a turn.
+  std::map<SessionNumber, std::size_t> acknowledgements;
   std::vector<SessionNumber> close;  ///< Sessions that are over for us.
   std::set<RequestId> touched;       ///< Whose watchers have something to see.
   std::optional<EventBatch> events;  ///< For those who watch everything.
@@ -149,6 +154,8 @@ class EngineState {
 
   /// The row will be part of the next commit.
   void touchVm(VmId id) { dirty_vms_.insert(id); }
+  /// Only its epoch changed.
+  void touchEpoch(VmId id) { dirty_epochs_.insert(id); }
   void touchRun(RunId id) { dirty_runs_.insert(id); }
   void touchRequest(RequestId id) { dirty_requests_.insert(id); }
   void touchItem(RequestId id, std::uint32_t position) { dirty_items_.insert({id, position}); }
@@ -228,7 +235,7 @@ class EngineState {
 
   std::array<std::size_t, static_cast<std::size_t>(RunState::Cancelled) + 1> runs_by_state_{};
   std::array<std::size_t, static_cast<std::size_t>(AttemptState::Ended) + 1> attempts_by_state_{};
-  std::set<VmId> dirty_vms_;
+  std::set<VmId> dirty_vms_, dirty_epochs_;
   std::set<RunId> dirty_runs_;
   std::set<RequestId> dirty_requests_;
   std::set<std::pair<RequestId, std::uint32_t>> dirty_items_;
@@ -236,6 +243,10 @@ class EngineState {
   std::set<HostId> dirty_hosts_;
   std::set<std::string> dirty_tokens_;
 };
+
+/// Whether its host may have to be asked about this attempt, now or later: it is open and does not
+/// simply run as wished.
+bool mayNeedAsking(const AttemptRecord& attempt);
 
 /// Nothing if `text` is not a UUID.
 std::optional<VmId> parseVmId(const std::string& text);

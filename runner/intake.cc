@@ -329,6 +329,10 @@ Result<std::vector<StopItem>> stopVms(EngineState& state, const Principal& who, 
 
 void sendWishes(EngineState& state, const Attempt& attempt) {
   state.wishes_due.insert(attempt.record.ref.attempt);
+  if (!mayNeedAsking(attempt.record)) return;
+  if (Host* host = state.findHost(attempt.record.host)) {
+    host->unsettled.insert(attempt.record.ref.attempt);
+  }
 }
 
 void emitWishes(EngineState& state, const Now& now) {

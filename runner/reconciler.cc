@@ -171,6 +171,7 @@ EndCause causeFrom(const std::string& error_class, const std::string& message,
 void onHeartbeat(EngineState& state, Host& host, const proto::AgentHeartbeat& beat) {
   SessionState& session = *host.session;
   const bool was = whyNotSchedulable(state, host).empty();
+  if (session.readiness != beat.readiness()) host.look = true;
   session.readiness = beat.readiness();
   session.not_ready_reason = beat.not_ready_reason();
   session.hypervisor_age = milliseconds(
@@ -228,14 +229,19 @@ void onAccepted(EngineState& state, Host& host, const proto::BulkAccepted& messa
 }
 
 void acknowledge(EngineState& state, const Host& host, const proto::Outcome& outcome) {
-  proto::Frame frame;
-  proto::Acknowledge* message = frame.mutable_acknowledge();
-  proto::Acknowledge::Item* item = message->add_items();
+  const SessionNumber session = host.session->number;
+  const auto [place, first] =
+      state.effects.acknowledgements.try_emplace(session, state.effects.frames.size());
+  if (first) {
+    proto::Frame frame;
+    frame.mutable_acknowledge()->set_store_id(state.marks.store_id.uuid.toBytes());
+    // The daemon fills in the commit that makes the outcomes durable.
+    state.send(session, std::move(frame));
+  }
+  proto::Frame& frame = state.effects.frames[place->second].frame;
+  proto::Acknowledge::Item* item = frame.mutable_acknowledge()->add_items();
   *item->mutable_ref() = outcome.ref();
   item->set_kind(outcome.kind());
-  message->set_store_id(state.marks.store_id.uuid.toBytes());
-  // The daemon fills in the commit that makes the outcome durable.
-  state.send(host.session->number, std::move(frame));
 }
 
 /// The VM is up: a cancel has had its answer; a stop is still wanted.
@@ -262,7 +268,7 @@ void noteStranger(EngineState& state, Host& host, const AttemptRef& ref, bool ov
   const auto vm = state.vms.find(ref.vm);
   if (vm == state.vms.end() || vm->second.record.epoch >= ref.epoch) return;
   vm->second.record.epoch = ref.epoch;
-  state.touchVm(ref.vm);
+  state.touchEpoch(ref.vm);
 }
 
 void onStarted(EngineState& state, Attempt& attempt, const proto::Outcome& outcome,
@@ -481,6 +487,7 @@ Result<SessionNumber> openSession(EngineState& state, const HostId& id, const pr
     state.attempt(attempt).asked_at.reset();
     state.attempt(attempt).wish_heard = false;
   }
+  host.look = true;
   log::info("host {}: connected, agent {}, boot {}", id, hello.agent_version(), hello.boot_id());
   return host.session->number;
 }
@@ -600,10 +607,12 @@ void watchHosts(EngineState& state, const Now& now) {
     if (beat) {
       state.send(session.number, heartbeatFrame(state));
     }
-    if (session.readiness != proto::READY || !session.listed) continue;
-    for (const AttemptId& attempt_id : host.open) {
-      Attempt& attempt = state.attempt(attempt_id);
+    if (session.readiness != proto::READY || !session.listed || !(beat || host.look)) continue;
+    host.look = false;
+    for (auto at = host.unsettled.begin(); at != host.unsettled.end();) {
+      Attempt& attempt = state.attempt(*at);
       if (needsAsking(state, attempt, now)) ask(state, host, attempt, now);
+      at = mayNeedAsking(attempt.record) ? std::next(at) : host.unsettled.erase(at);
     }
   }
 }
@@ -615,7 +624,10 @@ void restoreAttempts(EngineState& state, const Now& now) {
     attempt.news_at = now.mono;
     state.vm(record.ref.vm).attempt = id;
     state.inventory.reserve(record.host, id, {record.memory, record.vcpus});
-    if (Host* host = state.findHost(record.host)) host->open.insert(id);
+    if (Host* host = state.findHost(record.host)) {
+      host->open.insert(id);
+      if (mayNeedAsking(record)) host->unsettled.insert(id);
+    }
     const bool started = hasStarted(record);
     state.inventory.setPending(record.host, id, !started, !started && !record.accepted_at);
     if (!started && mayFollow(record.state, AttemptState::Unknown)) {

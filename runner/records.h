@@ -46,6 +46,15 @@ struct VmRecord {
   bool operator==(const VmRecord&) const = default;
 };
 
+/// A VM's next epoch, and nothing else of it: every start changes this, and a VM's row carries its
+/// whole document. Key: `vm`, which has a row.
+struct VmEpochRecord {
+  VmId vm;
+  Epoch epoch;
+
+  bool operator==(const VmEpochRecord&) const = default;
+};
+
 /// How a VM is to be run; two commands for one VM coalesce only when these are compatible (S22).
 struct RunOptions {
   std::optional<HostId> host;
@@ -182,7 +191,7 @@ struct TokenRecord {
   bool operator==(const TokenRecord&) const = default;
 };
 
-using Change = std::variant<VmRecord, RequestRecord, ItemRecord, RunRecord, AttemptRecord,
-                            HostRecord, TokenRecord>;
+using Change = std::variant<VmRecord, VmEpochRecord, RequestRecord, ItemRecord, RunRecord,
+                            AttemptRecord, HostRecord, TokenRecord>;
 
 }  // namespace vms::runner

@@ -116,7 +116,7 @@ Attempt& openAttempt(EngineState& state, Run& run, Host& host, const Now& now) {
   Vm& vm = state.vm(run.record.vm);
   VMS_CHECK(!vm.attempt, "a VM's previous attempt ended before the next one opens");
   vm.record.epoch.value += 1;
-  state.touchVm(vm.record.spec.id);
+  state.touchEpoch(vm.record.spec.id);
 
   Attempt attempt;
   AttemptRecord& record = attempt.record;
@@ -179,7 +179,6 @@ void closeAttempt(EngineState& state, Attempt& attempt, AttemptState final_state
     state.inventory.unlist(record.host, record.ref.attempt);
   }
   host->open.erase(record.ref.attempt);
-  host->listed.erase(record.ref.attempt.uuid.toBytes());
   host->recent.push_back(record.ref.attempt);
   // What was cancelled is not the host's failure.
   const bool failed = final_state == AttemptState::Failed && outcomeOf(record) == "failed";

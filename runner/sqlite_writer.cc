@@ -55,6 +55,7 @@ void checkTransition(std::string_view what, const Uuid& id, std::optional<State>
 SqliteWriter::SqliteWriter(SQLite::Database& connection)
     : vm_(connection, upsertSql(kVmTable)),
       update_vm_(connection, updateSql(kVmTable)),
+      epoch_(connection, "UPDATE vms SET epoch = ?1 WHERE id = ?2 AND epoch <= ?1"),
       same_definition_(connection,
                        "SELECT 1 FROM vm_definitions WHERE vm = ? AND name = ? AND "
                        "domain_type = ? AND memory = ? AND vcpus = ? AND xml = ?"),
@@ -86,8 +87,17 @@ void SqliteWriter::rolledBack() {
   attempts_.rolledBack();
 }
 
-/// Definitions are large, and most changes of a VM are of its epoch: the durable one is compared
-/// once, later ones by a hash, so that starting many VMs does not read all of them.
+void SqliteWriter::put(const VmEpochRecord& vm) {
+  Binder binder(epoch_);
+  binder << vm.epoch.value << vm.vm.uuid;
+  if (binder.run() == 1) return;
+  const std::string why = "the epoch of vm " + vm.vm.str() + " goes back to " +
+                          std::to_string(vm.epoch.value) + ", or it has no row";
+  checkFailed("epochs never go back", __FILE__, __LINE__, why.c_str());
+}
+
+/// Definitions are large, and most changes of a VM are of its settings: the durable one is compared
+/// once, later ones by a hash.
 bool SqliteWriter::sameDefinition(const VmRecord& vm) {
   const std::size_t hash = hashOfDefinition(vm);
   const auto [known, is_new] = definitions_.try_emplace(vm.spec.id.uuid, hash);

@@ -28,6 +28,7 @@ class SqliteWriter {
 
  private:
   void put(const VmRecord& vm);
+  void put(const VmEpochRecord& vm);
   void put(const RequestRecord& request);
   void put(const ItemRecord& item);
   void put(const RunRecord& run);
@@ -37,7 +38,7 @@ class SqliteWriter {
 
   bool sameDefinition(const VmRecord& vm);
 
-  SQLite::Statement vm_, update_vm_, same_definition_, definition_, vm_name_;
+  SQLite::Statement vm_, update_vm_, epoch_, same_definition_, definition_, vm_name_;
   SQLite::Statement request_, item_, run_, update_run_, run_state_;
   SQLite::Statement attempt_, update_attempt_, attempt_state_, host_, token_;
   /// Hashes of the durable definitions that were met.

@@ -109,6 +109,24 @@ TEST_F(StoreCommit, EpochsNeverGoBack) {
   EXPECT_THAT(end.text, HasSubstr("goes back to 11"));
 }
 
+TEST_F(StoreCommit, AnEpochAloneChangesNothingElse) {
+  open();
+  auto vm = fullVm(1);
+  ASSERT_TRUE(commit(vm));
+  vm.epoch.value += 1;
+  ASSERT_TRUE(commit(runner::VmEpochRecord{vm.spec.id, vm.epoch}));
+  reopen();
+  EXPECT_EQ(load().vms, std::vector{vm});
+}
+
+TEST_F(StoreCommit, AnEpochAloneNeverGoesBack) {
+  const auto vm = fullVm(1);
+  const runner::VmEpochRecord lower{vm.spec.id, {vm.epoch.value - 1}};
+  const auto end = committing({{vm}, {lower}});
+  EXPECT_TRUE(end.aborted());
+  EXPECT_THAT(end.text, HasSubstr("goes back to 11"));
+}
+
 TEST_F(StoreCommit, AnAttemptKeepsItsIdentity) {
   auto moved = placedAttempt(1);
   moved.host = "elsewhere";

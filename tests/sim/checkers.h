@@ -116,11 +116,11 @@ class Checkers {
   // store_checks.cc
   void beforeCommit(const std::vector<runner::Change>& changes);
   void afterCommit(const std::vector<runner::Change>& changes);
+  void epochChanges(VmId vm, Epoch next);
   void attemptChanges(const runner::AttemptRecord& next);
   void tellAttempt(const runner::AttemptRecord& next);
   void attemptEnds(const runner::AttemptRecord& next);
   void runChanges(const runner::RunRecord& next);
-  void vmChanges(const runner::VmRecord& next);
   void runCancelled(const runner::RunRecord& next);
   void runSucceeds(const runner::RunRecord& next);
   void capacityHolds(const HostId& host);

@@ -21,6 +21,7 @@ namespace {
 struct Upsert {
   StoreContents& to;
   void operator()(const runner::VmRecord& row) { to.vms[row.spec.id] = row; }
+  void operator()(const runner::VmEpochRecord& row) { to.vms.at(row.vm).epoch = row.epoch; }
   void operator()(const runner::RequestRecord& row) { to.requests[row.id] = row; }
   void operator()(const runner::ItemRecord& row) { to.items[{row.request, row.position}] = row; }
   void operator()(const runner::RunRecord& row) { to.runs[row.id] = row; }

@@ -16,16 +16,20 @@ void Checkers::beforeCommit(const std::vector<runner::Change>& changes) {
       tellAttempt(*next);
     }
     if (const auto* next = std::get_if<RunRecord>(&change)) runChanges(*next);
-    if (const auto* next = std::get_if<runner::VmRecord>(&change)) vmChanges(*next);
+    if (const auto* next = std::get_if<runner::VmRecord>(&change)) {
+      epochChanges(next->spec.id, next->epoch);
+    }
+    if (const auto* next = std::get_if<runner::VmEpochRecord>(&change)) {
+      epochChanges(next->vm, next->epoch);
+    }
   }
 }
 
-void Checkers::vmChanges(const runner::VmRecord& next) {
-  const auto old = store_.contents().vms.find(next.spec.id);
-  if (old == store_.contents().vms.end()) return;
-  if (next.epoch < old->second.epoch) {
+void Checkers::epochChanges(VmId vm, Epoch next) {
+  const auto old = store_.contents().vms.find(vm);
+  if (old != store_.contents().vms.end() && next < old->second.epoch) {
     fail("epoch_went_back",
-         next.spec.name + " goes back to epoch " + std::to_string(next.epoch.value));
+         old->second.spec.name + " goes back to epoch " + std::to_string(next.value));
   }
 }
 
