@@ -58,6 +58,7 @@ void addTotals(Report& report, const StartRecords& records, std::size_t starts) 
   report["starts_per_s"] = perOf(count, elapsed_s);
   report["elapsed_s"] = round3(elapsed_s);
   report["bytes_per_start"] = perOf(static_cast<double>(load.wire_bytes), count);
+  report["frames_per_start"] = perOf(static_cast<double>(load.wire_frames), count);
   report["starts_per_commit"] = perOf(count, static_cast<double>(commits));
   report["engine_commits"] = commits;
   report["engine_fsyncs"] = records.after.syncs - records.before.syncs;

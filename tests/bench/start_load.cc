@@ -104,6 +104,7 @@ Result<LoadResult> startUnderLoad(const LoadTarget& target, const std::vector<st
   target.tap.takeBatches();
   const std::size_t starts_before = target.tap.acknowledgedStarts();
   const std::uint64_t bytes_before = target.tap.bytes();
+  const std::uint64_t frames_before = target.tap.frames();
   Clients clients(singles);
   std::latch begin(1);
   std::vector<std::thread> threads;
@@ -127,6 +128,7 @@ Result<LoadResult> startUnderLoad(const LoadTarget& target, const std::vector<st
   result.last_accepted_us = clients.lastAnswerUs();
   result.last_durable_us = target.tap.lastAcknowledgedUs();
   result.wire_bytes = target.tap.bytes() - bytes_before;
+  result.wire_frames = target.tap.frames() - frames_before;
   result.batches = target.tap.takeBatches();
   return result;
 }

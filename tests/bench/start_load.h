@@ -25,6 +25,7 @@ struct LoadResult {
   RequestId bulk;
   std::vector<SeenBatch> batches;
   std::uint64_t wire_bytes = 0;
+  std::uint64_t wire_frames = 0;
 };
 
 /// Starts the VMs one at a time, each once the one before is durable: an idle engine.

@@ -73,6 +73,7 @@ void WireTap::received(const std::string& message) {
   }
   const std::lock_guard lock(mutex_);
   bytes_ += message.size();
+  ++frames_;
   if (!batch.attempts.empty()) batches_.push_back(std::move(batch));
   if (starts == 0) return;
   acknowledged_ += starts;
@@ -82,6 +83,7 @@ void WireTap::received(const std::string& message) {
 void WireTap::sent(const std::string& message) {
   const std::lock_guard lock(mutex_);
   bytes_ += message.size();
+  ++frames_;
 }
 
 std::size_t WireTap::acknowledgedStarts() const {
@@ -97,6 +99,11 @@ std::int64_t WireTap::lastAcknowledgedUs() const {
 std::uint64_t WireTap::bytes() const {
   const std::lock_guard lock(mutex_);
   return bytes_;
+}
+
+std::uint64_t WireTap::frames() const {
+  const std::lock_guard lock(mutex_);
+  return frames_;
 }
 
 std::vector<SeenBatch> WireTap::takeBatches() {

@@ -33,6 +33,8 @@ class WireTap {
   std::int64_t lastAcknowledgedUs() const;
   /// Payloads in both directions, before compression and TLS.
   std::uint64_t bytes() const;
+  /// Messages in both directions.
+  std::uint64_t frames() const;
   /// Bulk creates since the last call, in the order of their arrival.
   std::vector<SeenBatch> takeBatches();
 
@@ -46,6 +48,7 @@ class WireTap {
   std::size_t acknowledged_ = 0;
   std::int64_t last_acknowledged_us_ = 0;
   std::uint64_t bytes_ = 0;
+  std::uint64_t frames_ = 0;
   std::vector<SeenBatch> batches_;
 };
 
