@@ -149,6 +149,27 @@ TEST(Inventory, UseIsTheUnionOfReservedAndListed) {
   EXPECT_EQ(inventory.find("h1")->memory_used, 0u);
 }
 
+TEST(Inventory, OneMoreListedDomainCountsLikeAWholeList) {
+  Inventory inventory;
+  inventory.setFacts("h1", facts(2, 8 * kGiB));
+  inventory.reserve("h1", attempt(1), {kGiB, 1});
+  ListedDomain larger;
+  larger.attempt = attempt(1);
+  larger.demand = {2 * kGiB, 2};
+  ListedDomain unknown;
+  unknown.attempt = attempt(2);
+  unknown.demand = {kGiB, 1};
+  for (const ListedDomain& one : {larger, unknown, unknown}) inventory.list("h1", one);
+  const Inventory::Host one_by_one = *inventory.find("h1");
+  inventory.setListed("h1", {larger, unknown});
+  EXPECT_EQ(one_by_one.memory_used, 3 * kGiB);
+  EXPECT_EQ(one_by_one.memory_used, inventory.find("h1")->memory_used);
+  EXPECT_EQ(one_by_one.memory_reserved, inventory.find("h1")->memory_reserved);
+  EXPECT_EQ(one_by_one.vcpus_used, inventory.find("h1")->vcpus_used);
+  inventory.release("h1", attempt(1));
+  EXPECT_EQ(inventory.find("h1")->memory_used, kGiB);
+}
+
 TEST(Inventory, AReservationOutlivesListsThatLackIt) {
   Inventory inventory;
   inventory.setFacts("h1", facts(2, 8 * kGiB));
