@@ -1,9 +1,11 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "runner/store.h"
 #include "schema/base/time.h"
 #include "schema/ids.h"
 
@@ -13,8 +15,12 @@ namespace vms::runner {
 struct HistoryCursor {
   WallTime requested_at;
   AttemptId attempt;
+  std::uint32_t query = 0;  ///< Fingerprint of the filters that it belongs to.
   bool operator==(const HistoryCursor&) const = default;
 };
+
+/// The same for the same filters; limit and cursor are no filters.
+std::uint32_t fingerprintOf(const HistoryQuery& query);
 
 /// Letters and digits only. Carries a checksum, so that what was cut or mistyped is noticed; it
 /// grants nothing and is no secret.

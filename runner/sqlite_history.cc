@@ -6,10 +6,12 @@
 #include <array>
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "runner/history_cursor.h"
+#include "runner/history_selection.h"
 #include "runner/sqlite_records.h"
 #include "schema/base/sqlite_db.h"
 #include "schema/base/sqlite_rows.h"
@@ -19,41 +21,6 @@ namespace {
 
 /// Steps of SQLite's machine between two looks at the clock.
 constexpr int kStepsBetweenLooks = 10'000;
-
-/// A query whose values are bound, never written into the text.
-struct Selection {
-  std::string from;   ///< The table, with the index whose order is the order of the answer.
-  std::string where;  ///< Conditions; empty: all.
-  std::vector<Uuid> ids;
-  std::vector<std::string> texts;
-  std::vector<std::int64_t> numbers;
-  std::string order;  ///< Which of the three each parameter is: 'i', 't' or 'n'.
-
-  void add(const std::string& condition) {
-    where += where.empty() ? " WHERE " : " AND ";
-    where += condition;
-  }
-  void id(const Uuid& value) {
-    ids.push_back(value);
-    order += 'i';
-  }
-  void text(const std::string& value) {
-    texts.push_back(value);
-    order += 't';
-  }
-  void number(std::int64_t value) {
-    numbers.push_back(value);
-    order += 'n';
-  }
-  void bind(Binder& binder) const {
-    std::size_t next_id = 0, next_text = 0, next_number = 0;
-    for (const char kind : order) {
-      if (kind == 'i') binder << ids[next_id++];
-      if (kind == 't') binder << texts[next_text++];
-      if (kind == 'n') binder << numbers[next_number++];
-    }
-  }
-};
 
 /// The ids that a VM of this name has had.
 std::vector<Uuid> vmsNamed(SQLite::Database& connection, const std::string& name) {
@@ -67,73 +34,39 @@ std::vector<Uuid> vmsNamed(SQLite::Database& connection, const std::string& name
   return vms;
 }
 
-/// Chosen by us, because SQLite keeps no statistics of the table: the most selective filter first.
-/// Every index ends with time and id, so no order needs sorting.
-std::string indexFor(const HistoryQuery& query, bool by_vm) {
-  if (query.request) return "attempts_by_request";
-  if (by_vm) return "attempts_by_vm";
-  if (query.outcome == "failed" || query.outcome == "cancelled") return "attempts_by_outcome";
-  if (query.reason && *query.reason != RunReason::User) return "attempts_by_reason";
-  if (query.host) return "attempts_by_host";
-  return "attempts_by_time";
+/// The queries whose results together are those of `query`: an index finds VMs by id alone, and
+/// several may have had one name.
+std::vector<HistoryQuery> byVm(SQLite::Database& connection, const HistoryQuery& query) {
+  if (!query.vm_name || query.vm || query.request) return {query};
+  std::vector<HistoryQuery> parts;
+  for (const Uuid& vm : vmsNamed(connection, *query.vm_name)) {
+    parts.push_back(query);
+    parts.back().vm = VmId{vm};
+  }
+  return parts;
 }
 
-Selection select(SQLite::Database& connection, const HistoryQuery& query,
-                 const std::optional<HistoryCursor>& cursor) {
-  Selection selection;
-  bool one_vm = query.vm.has_value();
-  if (query.request) {
-    selection.add("request = ?");
-    selection.id(query.request->uuid);
+bool newer(const AttemptRecord& a, const AttemptRecord& b) {
+  return std::tie(a.requested_at, a.ref.attempt) > std::tie(b.requested_at, b.ref.attempt);
+}
+
+/// The newest `count` of `query` in `newest`, with those that are there already.
+void addNewest(SQLite::Database& connection, HistoryQuery query,
+               const std::optional<HistoryCursor>& cursor, std::size_t count,
+               std::vector<AttemptRecord>& newest) {
+  // What is older than all of a full page is not read.
+  if (newest.size() == count && (!query.since || *query.since < newest.back().requested_at)) {
+    query.since = newest.back().requested_at;
   }
-  if (query.vm) {
-    selection.add("vm = ?");
-    selection.id(query.vm->uuid);
-  }
-  if (query.vm_name) {
-    if (!query.request && !query.vm) {
-      const std::vector<Uuid> vms = vmsNamed(connection, *query.vm_name);
-      one_vm = vms.size() == 1;
-      std::string list;
-      for (const Uuid& vm : vms) {
-        list += list.empty() ? "?" : ", ?";
-        selection.id(vm);
-      }
-      selection.add("vm IN (" + list + ")");
-    }
-    selection.add("vm_name = ?");
-    selection.text(*query.vm_name);
-  }
-  if (query.host) {
-    selection.add("host = ?");
-    selection.text(*query.host);
-  }
-  // Written out, not bound, and with the condition of the partial index: only so does SQLite see
-  // that the index applies.
-  if (query.outcome) {
-    selection.add("outcome = '" + *query.outcome + "'");
-    if (*query.outcome != "succeeded") selection.add("outcome IN ('failed', 'cancelled')");
-  }
-  if (query.reason) {
-    selection.add("reason = '" + std::string(nameOf(*query.reason)) + "'");
-    if (*query.reason != RunReason::User) selection.add("reason IN ('ha', 'rerun')");
-  }
-  if (query.since) {
-    selection.add("requested_at >= ?");
-    selection.number(query.since->unix_ms);
-  }
-  // One upper bound only, the lower one, so that SQLite seeks to it.
-  if (cursor && (!query.until || cursor->requested_at < *query.until)) {
-    selection.add("(requested_at, id) < (?, ?)");
-    selection.number(cursor->requested_at.unix_ms);
-    selection.id(cursor->attempt.uuid);
-  } else if (query.until) {
-    selection.add("requested_at < ?");
-    selection.number(query.until->unix_ms);
-  }
-  selection.from = " FROM attempts INDEXED BY " + indexFor(query, one_vm);
-  if (query.vm_name && !query.request && !one_vm) selection.from = " FROM attempts";
-  return selection;
+  const HistorySelection selection(query, cursor);
+  SQLite::Statement statement(connection, selection.pageSql(selectList(kAttemptTable)));
+  Binder binder(statement);
+  selection.bind(binder);
+  binder << count;
+  const auto before = static_cast<std::ptrdiff_t>(newest.size());
+  while (binder.step()) newest.push_back(readAttempt(statement));
+  std::inplace_merge(newest.begin(), newest.begin() + before, newest.end(), newer);
+  if (newest.size() > count) newest.resize(count);
 }
 
 Result<void> checkOutcome(const HistoryQuery& query) {
@@ -168,6 +101,38 @@ double percentile(Samples& samples, std::size_t percent) {
   return static_cast<double>(*at);
 }
 
+/// Counts what `query` selects; false: it would be more than `most` altogether.
+bool addSamples(SQLite::Database& connection, const HistoryQuery& query, std::size_t most,
+                HistoryStats& stats, std::array<Samples, kPhases.size()>& samples) {
+  const HistorySelection selection(query, std::nullopt);
+  std::string columns = "outcome";
+  for (const Phase& phase : kPhases) {
+    columns.append(", ").append(phase.to).append(" - ").append(phase.from);
+  }
+  SQLite::Statement statement(connection, selection.countSql(columns));
+  Binder binder(statement);
+  selection.bind(binder);
+  binder << most + 1;
+  std::string outcome;
+  while (binder.step()) {
+    if (++stats.count > most) return false;
+    RowReader reader(statement);
+    reader >> outcome;
+    if (outcome == "succeeded") ++stats.succeeded;
+    if (outcome == "failed") ++stats.failed;
+    if (outcome == "cancelled") ++stats.cancelled;
+    for (Samples& of_phase : samples) {
+      std::optional<std::int64_t> ms;
+      reader >> ms;
+      if (!ms) continue;
+      // Wall clocks may jump: what would be negative counts as no time at all.
+      const auto bounded_ms = std::clamp<std::int64_t>(*ms, 0, UINT32_MAX);
+      of_phase.push_back(static_cast<std::uint32_t>(bounded_ms));
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 HistoryReader::HistoryReader(std::unique_ptr<SQLite::Database> connection,
@@ -199,6 +164,7 @@ Result<HistoryPage> HistoryReader::page(const HistoryQuery& query) {
                                           std::to_string(limits_.page));
   }
   if (auto known = checkOutcome(query); !known) return known.error();
+  const std::uint32_t fingerprint = fingerprintOf(query);
   std::optional<HistoryCursor> cursor;
   if (!query.cursor.empty()) {
     cursor = decodeCursor(query.cursor);
@@ -207,23 +173,21 @@ Result<HistoryPage> HistoryReader::page(const HistoryQuery& query) {
                    "the cursor is none of ours; pass next_cursor of the page before unchanged, or "
                    "none for the first page");
     }
+    if (cursor->query != fingerprint) {
+      return Error(ErrorClass::Invalid,
+                   "the cursor is of a query with other filters; repeat the filters of the page "
+                   "before, or pass no cursor for the first page");
+    }
   }
   return bounded<HistoryPage>([&]() -> Result<HistoryPage> {
-    const Selection selection = select(*connection_, query, cursor);
-    SQLite::Statement statement(*connection_, "SELECT " + selectList(kAttemptTable) +
-                                                  selection.from + selection.where +
-                                                  " ORDER BY requested_at DESC, id DESC LIMIT ?");
-    Binder binder(statement);
-    selection.bind(binder);
-    binder << query.limit + 1;
     HistoryPage page;
-    while (binder.step()) {
-      if (page.attempts.size() == query.limit) {
-        const AttemptRecord& last = page.attempts.back();
-        page.next_cursor = encodeCursor({last.requested_at, last.ref.attempt});
-        break;
-      }
-      page.attempts.push_back(readAttempt(statement));
+    for (const HistoryQuery& part : byVm(*connection_, query)) {
+      addNewest(*connection_, part, cursor, query.limit + 1, page.attempts);
+    }
+    if (page.attempts.size() > query.limit) {
+      page.attempts.pop_back();
+      const AttemptRecord& last = page.attempts.back();
+      page.next_cursor = encodeCursor({last.requested_at, last.ref.attempt, fingerprint});
     }
     return page;
   });
@@ -232,38 +196,13 @@ Result<HistoryPage> HistoryReader::page(const HistoryQuery& query) {
 Result<HistoryStats> HistoryReader::stats(const HistoryQuery& query) {
   if (auto known = checkOutcome(query); !known) return known.error();
   return bounded<HistoryStats>([&]() -> Result<HistoryStats> {
-    const Selection selection = select(*connection_, query, std::nullopt);
-    std::string columns = "outcome";
-    for (const Phase& phase : kPhases) {
-      columns.append(", ").append(phase.to).append(" - ").append(phase.from);
-    }
-    SQLite::Statement statement(
-        *connection_, "SELECT " + columns + selection.from + selection.where + " LIMIT ?");
-    Binder binder(statement);
-    selection.bind(binder);
-    binder << limits_.stats + 1;
-
     HistoryStats stats;
     std::array<Samples, kPhases.size()> samples;
-    std::string outcome;
-    while (binder.step()) {
-      if (++stats.count > limits_.stats) {
+    for (const HistoryQuery& part : byVm(*connection_, query)) {
+      if (!addSamples(*connection_, part, limits_.stats, stats, samples)) {
         return Error(ErrorClass::TooLarge, "more than " + std::to_string(limits_.stats) +
                                                " attempts are selected; ask for a smaller range "
                                                "of time, or for one host");
-      }
-      RowReader reader(statement);
-      reader >> outcome;
-      if (outcome == "succeeded") ++stats.succeeded;
-      if (outcome == "failed") ++stats.failed;
-      if (outcome == "cancelled") ++stats.cancelled;
-      for (Samples& of_phase : samples) {
-        std::optional<std::int64_t> ms;
-        reader >> ms;
-        if (!ms) continue;
-        // Wall clocks may jump: what would be negative counts as no time at all.
-        const auto bounded_ms = std::clamp<std::int64_t>(*ms, 0, UINT32_MAX);
-        of_phase.push_back(static_cast<std::uint32_t>(bounded_ms));
       }
     }
     for (std::size_t i = 0; i < kPhases.size(); ++i) {

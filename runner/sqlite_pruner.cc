@@ -26,7 +26,9 @@ HistoryPruner::HistoryPruner(SQLite::Database& connection)
                   "DELETE FROM runs WHERE id = ?1 AND "
                   "state IN ('succeeded', 'failed', 'cancelled') AND "
                   "coalesce(finished_at, requested_at) < ?2 AND NOT EXISTS (SELECT 1 FROM "
-                  "requests WHERE requests.id = runs.request AND requests.finished_at IS NULL)"),
+                  "requests WHERE requests.id = runs.request AND requests.finished_at IS NULL) AND "
+                  "NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.id = runs.attempt AND "
+                  "attempts.state NOT IN ('dropped', 'refused', 'failed', 'ended'))"),
       old_request_(connection,
                    "SELECT id FROM requests WHERE finished_at < ? ORDER BY finished_at LIMIT 1"),
       items_(connection, "SELECT position, run FROM request_items WHERE request = ? LIMIT ?"),

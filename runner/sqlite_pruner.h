@@ -17,12 +17,15 @@ class HistoryPruner {
 
   /// Looks at up to `kSlice` attempts and as many items of requests and removes those that ended
   /// before `older_than`, with their runs; inside a transaction of the caller. Attempts and
-  /// requests that are open stay. The rows removed. Throws what SQLite throws.
+  /// requests that are open stay, and so do their runs. The rows removed, at most `kMostRows`.
+  /// Throws what SQLite throws.
   std::size_t slice(WallTime older_than);
   /// Whether slice() has more to look at; otherwise it begins anew.
   bool more() const { return more_; }
 
-  static constexpr int kSlice = 500;
+  static constexpr int kSlice = 100;
+  /// An attempt and an item each with its run; and a request for each place of an item.
+  static constexpr std::size_t kMostRows = 4 * kSlice;
 
  private:
   std::size_t pruneAttempts(WallTime older_than);

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <functional>
 #include <mutex>
+#include <semaphore>
 #include <string>
 #include <utility>
 
@@ -29,8 +30,6 @@ namespace {
 
 constexpr int kWriterCacheKib = 64 * 1024;
 constexpr int kReaderCacheKib = 16 * 1024;
-/// The log is moved into the file when it has this many pages (16 MiB).
-constexpr int kCheckpointPages = 4096;
 constexpr Duration kMarksCopyEvery = seconds(5);
 constexpr Duration kPruneEvery = std::chrono::hours(1);
 constexpr std::size_t kMaxQueue = 64;
@@ -84,6 +83,8 @@ struct SqliteStore::Impl {
 
   ~Impl() {
     if (reader) reader->stop();
+    const std::lock_guard lock(moving);
+    closing = true;  // From here on the query thread hands nothing to the writer.
   }
 
   Result<void> start();
@@ -102,6 +103,7 @@ struct SqliteStore::Impl {
   void afterCommit();
   void lookForRoom() { room = reserve.restore(); }
   void pruneOnce();
+  void moveLog();
   void writeCopy(const MarksCopy& copy);
 
   const SqliteStoreOptions options;
@@ -127,7 +129,11 @@ struct SqliteStore::Impl {
   std::atomic<bool> looking_for_room = false;
   std::atomic<bool> copying = false;
 
-  std::unique_ptr<HistoryReader> reader;  ///< Of the query thread.
+  std::unique_ptr<HistoryReader> reader;    ///< Of the query thread.
+  std::unique_ptr<SQLite::Database> mover;  ///< Of the query thread.
+  std::atomic<bool> move_waits = false;     ///< moveLog() is queued or under way.
+  std::mutex moving;
+  bool closing = false;  ///< Guarded by `moving`.
 
   /// Writes the copy once more after both threads have ended.
   struct LastCopy {
@@ -169,6 +175,9 @@ Result<void> SqliteStore::Impl::start() {
   auto connection = db->openReader(kReaderCacheKib);
   if (!connection) return connection.error();
   reader = std::make_unique<HistoryReader>(std::move(*connection), db->path(), clock);
+  auto for_log = db->openMover();
+  if (!for_log) return for_log.error();
+  mover = std::move(*for_log);
   next_copy = clock.now() + kMarksCopyEvery;
   next_prune = clock.now();
   return {};
@@ -251,11 +260,8 @@ Result<std::size_t> SqliteStore::Impl::prune(WallTime older_than) {
 void SqliteStore::Impl::afterCommit() {
   lookForRoom();
   const TimePoint now = clock.now();
-  if (db->logPages() >= kCheckpointPages) {
-    writer_thread.post([this] {
-      // A full disk: the log keeps everything, and later commits find out.
-      if (db->logPages() >= kCheckpointPages) static_cast<void>(db->checkpoint());
-    });
+  if (db->logPages() >= options.log_pages && !move_waits.exchange(true)) {
+    if (!query_thread.post([this] { moveLog(); })) move_waits = false;
   }
   if (now >= next_copy && !copying.exchange(true)) {
     next_copy = now + kMarksCopyEvery;
@@ -276,6 +282,23 @@ void SqliteStore::Impl::pruneOnce() {
   const auto removed = prune(clock.wallNow() - options.retention);
   const bool again = removed.has_value() && pruner.more();
   pruning = again && writer_thread.post([this] { pruneOnce(); });
+}
+
+/// On the query thread, which answers nothing meanwhile: most of the log while commits go on, then,
+/// on the writer's thread, the little that they added. A full disk: the log keeps everything, and
+/// later commits find out.
+void SqliteStore::Impl::moveLog() {
+  const std::lock_guard lock(moving);
+  if (!closing) {
+    static_cast<void>(db->checkpoint(*mover));
+    std::binary_semaphore moved(0);
+    const bool posted = writer_thread.post([this, &moved] {
+      static_cast<void>(db->checkpoint());
+      moved.release();
+    });
+    if (posted) moved.acquire();
+  }
+  move_waits = false;
 }
 
 void SqliteStore::Impl::writeCopy(const MarksCopy& copy) {

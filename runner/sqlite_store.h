@@ -18,6 +18,7 @@ struct SqliteStoreOptions {
   Duration commit_delay{};  ///< Slept after each commit, as a slower disk would: for benchmarks.
   std::uint64_t reserve_bytes = std::uint64_t{16} << 20U;  ///< 0: no reserve.
   Duration retention = std::chrono::hours(24 * 400);       ///< Older history is pruned.
+  int log_pages = 8192;                    ///< The log is moved into the file at this size.
   std::optional<std::uint32_t> max_pages;  ///< The database is full at this size: for tests.
 };
 
@@ -34,8 +35,10 @@ struct StoreFigures {
 /// The engine's store in one SQLite file.
 ///
 /// Two threads of its own: one writes, one answers queries. What the writer does besides committing
-/// (moving the log into the file, pruning in small slices, looking after the reserve) comes after a
-/// commit was answered. Destroying waits for what is under way; no coroutine may still wait then.
+/// (pruning in small slices, looking after the reserve) comes after a commit was answered, and
+/// commits that wait go first. The log is moved into the file by the query thread between two
+/// queries, because a query holds on to the log that it began with: so no load of queries can make
+/// the log grow for ever. Destroying waits for what is under way; no coroutine may still wait then.
 class SqliteStore final : public Store {
  public:
   /// Opens, or creates, the database under a new, durable term. Blocking. `clock` outlives the

@@ -340,14 +340,33 @@ Result<std::unique_ptr<SQLite::Database>> SqliteDb::openReader(int cache_kib) {
   }
 }
 
+Result<std::unique_ptr<SQLite::Database>> SqliteDb::openMover() {
+  try {
+    auto mover = std::make_unique<SQLite::Database>(impl_->settings.path.string(),
+                                                    SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX,
+                                                    kBusyTimeoutMs);
+    pragma(*mover, "synchronous = FULL");
+    return mover;
+  } catch (const SQLite::Exception& exception) {
+    return Error(ErrorClass::Internal, "cannot open " + impl_->settings.kind + " " +
+                                           impl_->settings.path.string() +
+                                           " for its log: " + exception.what());
+  }
+}
+
 Result<void> SqliteDb::checkpoint() {
-  sqlite3* const handle = impl_->connection->getHandle();
-  const int code = sqlite3_wal_checkpoint_v2(handle, nullptr, SQLITE_CHECKPOINT_PASSIVE,
-                                             &impl_->log_pages, nullptr);
+  auto done = checkpoint(*impl_->connection);
   impl_->log_pages = 0;  // The next commit tells the size again.
+  return done;
+}
+
+Result<void> SqliteDb::checkpoint(SQLite::Database& mover) const {
+  sqlite3* const handle = mover.getHandle();
+  const int code =
+      sqlite3_wal_checkpoint_v2(handle, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
   if (code == SQLITE_OK || code == SQLITE_BUSY || code == SQLITE_LOCKED) return {};
   const SQLite::Exception exception(handle, code);
-  Error error = errorOf(exception, *impl_->connection, impl_->settings.path);
+  Error error = errorOf(exception, mover, impl_->settings.path);
   if (error.error_class != ErrorClass::StoreFull) dieOf(error);
   return error;
 }

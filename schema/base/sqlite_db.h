@@ -67,11 +67,18 @@ class SqliteDb {
   /// Another connection for queries only, of one thread at a time; it must not outlive this.
   Result<std::unique_ptr<SQLite::Database>> openReader(int cache_kib);
 
+  /// Another connection for checkpoint(connection), of one thread at a time; it must not outlive
+  /// this.
+  Result<std::unique_ptr<SQLite::Database>> openMover();
+
   /// Pages in the write-ahead log after the last commit.
   int logPages() const;
-  /// Moves what it can from the write-ahead log into the file, without waiting for readers.
-  /// StoreFull: later, the log keeps everything. Any other failure ends the process.
+  /// Moves what it can from the write-ahead log into the file, without waiting for readers. The log
+  /// begins anew with a later commit if all was moved and no reader uses it. StoreFull: later, the
+  /// log keeps everything. Any other failure ends the process.
   Result<void> checkpoint();
+  /// The same through a connection of openMover(), while commits go on. From its thread.
+  Result<void> checkpoint(SQLite::Database& mover) const;
 
  private:
   struct Impl;

@@ -103,7 +103,7 @@ TEST_F(StoreOpen, ANewerSchemaIsRefusedWithBothVersions) {
   EXPECT_EQ(error.error_class, ErrorClass::Invalid);
   EXPECT_THAT(error.message, HasSubstr(options_.path.string()));
   EXPECT_THAT(error.message, HasSubstr("schema version 99"));
-  EXPECT_THAT(error.message, HasSubstr("up to 1"));
+  EXPECT_THAT(error.message, HasSubstr("up to 2"));
 }
 
 TEST_F(StoreOpen, AnotherProgramsDatabaseIsRefused) {

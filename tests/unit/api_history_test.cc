@@ -88,6 +88,15 @@ TEST_F(History, AnExportThatFailsIsNotComplete) {
   EXPECT_FALSE(cut.complete);
 }
 
+TEST_F(History, AnExportEndsWithItsClient) {
+  constexpr int kMany = 100;
+  addAttempts(kMany * 1000);
+  service_.fail_history_after = kMany;
+  stream_writes_ = 2;
+  EXPECT_FALSE(send("GET", "/v1/history?format=csv").complete);
+  EXPECT_EQ(*service_.fail_history_after, kMany - 3) << "the page that found nobody is the last";
+}
+
 TEST_F(History, StatsHaveTheShareOfSuccess) {
   const json::object stats = send("GET", "/v1/history/stats").object();
   EXPECT_DOUBLE_EQ(stats.at("success_rate").as_double(), 0.75);
