@@ -16,5 +16,6 @@ using Benchmark = std::function<Result<Report>()>;
 
 /// Adds a subcommand to `app`; when it is given, `chosen` gets its benchmark.
 void addOrchestration(CLI::App& app, Benchmark& chosen);
+void addHistory(CLI::App& app, Benchmark& chosen);
 
 }  // namespace vms::bench

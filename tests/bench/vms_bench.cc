@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   bool json = false;
   vms::bench::Benchmark chosen;
   vms::bench::addOrchestration(app, chosen);
+  vms::bench::addHistory(app, chosen);
   app.add_flag("--json", json, "The last line of stdout is one JSON object");
   app.require_subcommand(1);
   try {

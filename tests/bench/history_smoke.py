@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+"""A small run of `vms-bench history`: every figure is there and about the rows that were asked for."""
+
+import json
+import os
+import subprocess
+import sys
+import unittest
+
+BENCH = os.path.join(os.environ.get("VMS_BIN_DIR", "build/dev/bin"), "vms-bench")
+KEYS = """rows hosts days fill_s insert_rows_per_s insert_all_rows_per_s database_bytes bytes_per_row
+    pages page_p50_ms page_p99_ms stats_host_day_p50_ms stats_host_day_p99_ms stats_host_day_rows
+    commit_alone_p50_ms commit_alone_p99_ms commit_query_p50_ratio commit_query_p99_ratio
+    commit_export_p50_ratio commit_export_p99_ratio commit_prune_p50_ratio commit_prune_p99_ratio
+    exported_rows pruned_rows""".split()
+
+
+def bench(*arguments):
+    return subprocess.run([BENCH, "history", *arguments], capture_output=True, text=True,
+                          timeout=100, check=False)
+
+
+class History(unittest.TestCase):
+    def test_every_figure(self):
+        done = bench("--rows", "2000", "--hosts", "4", "--vms", "100", "--pages", "20", "--stats", "5",
+                     "--per-host-day", "500", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        figures = json.loads(done.stdout.splitlines()[-1])
+        self.assertEqual([key for key in KEYS if key not in figures], [])
+        self.assertEqual((figures["rows"], figures["hosts"], figures["pages"]), (2000, 4, 20))
+        self.assertAlmostEqual(figures["days"], 1, places=2)
+        self.assertAlmostEqual(figures["stats_host_day_rows"], 500, delta=150)
+        for key in ("exported_rows", "pruned_rows", "bytes_per_row", "page_p50_ms"):
+            self.assertGreater(figures[key], 0, key)
+
+    def test_bad_options(self):
+        for option, value in (("--rows", "1"), ("--hosts", "0"), ("--pages", "many")):
+            done = bench(option, value)
+            self.assertEqual(done.returncode, 2, option)
+            self.assertIn(option, done.stderr)
+
+
+if __name__ == "__main__":
+    if not os.path.exists(BENCH):
+        print(f"{BENCH} is missing: build vms-bench first")
+        sys.exit(1)
+    unittest.main()
