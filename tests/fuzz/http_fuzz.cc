@@ -4,6 +4,7 @@
 
 #include "runner/api/auth.h"
 #include "runner/api/dispatch.h"
+#include "runner/api/http_figures.h"
 #include "runner/api/http_wire.h"
 #include "runner/api/token.h"
 #include "schema/base/asio_clock.h"
@@ -96,7 +97,9 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   for (const char* const name : {"web1", "web2"}) service.addVm(name);
   service.addHost("h1");
   Authenticator authenticator;
-  ApiContext context{service, clock, io.get_executor(), authenticator, milliseconds(1), nullptr};
+  RequestCounters counters;
+  ApiContext context{service,         clock,   io.get_executor(), authenticator,
+                     milliseconds(1), nullptr, counters};
   const HttpHandlers handlers = dispatchHandlers(&context);
   const HttpHandlers* const served = &handlers;
   asio::co_spawn(
