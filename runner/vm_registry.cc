@@ -2,6 +2,8 @@
 
 #include <set>
 
+#include "runner/dependency_cycle.h"
+
 namespace vms::runner {
 namespace {
 
@@ -42,7 +44,8 @@ Result<void> checkSettings(const VmSettings& settings) {
     if (auto ok = checkLabels(*settings.labels); !ok) return ok.error();
   }
   if (settings.after && settings.after->size() > kMaxAfter) {
-    return Error{ErrorClass::TooLarge, "more than 64 VMs in 'after'"};
+    return Error{ErrorClass::TooLarge,
+                 "more than " + std::to_string(kMaxAfter) + " VMs in 'after'"};
   }
   if (settings.gate) {
     if (settings.gate->kind == Gate::Kind::GuestAgent) {
@@ -123,6 +126,11 @@ Result<std::vector<VmId>> defineVms(EngineState& state, const DefineVms& what, c
   for (const VmDocument& document : *documents) {
     if (auto ok = checkIdentity(state, document); !ok) return ok.error();
   }
+  if (settings.after) {
+    std::vector<const VmSpec*> changed;
+    for (const VmDocument& document : *documents) changed.push_back(&document.spec);
+    if (auto ok = checkDependencies(state, changed, *settings.after); !ok) return ok.error();
+  }
 
   std::vector<VmId> ids;
   ids.reserve(documents->size());
@@ -153,6 +161,10 @@ Result<VmId> setVm(EngineState& state, const std::string& name_or_id, const VmSe
   if (auto ok = checkSettings(settings); !ok) return ok.error();
   Vm* vm = state.findVm(name_or_id);
   if (vm == nullptr) return notFound(name_or_id);
+  if (settings.after) {
+    auto ok = checkDependencies(state, {&vm->record.spec}, *settings.after);
+    if (!ok) return ok.error();
+  }
   apply(settings, vm->record);
   vm->record.updated_at = now.wall;
   state.touchVm(vm->record.spec.id);

@@ -230,7 +230,7 @@ SettingFields readSettings(Fields& fields, std::string_view labels_name) {
     settings.ha = *ha == "restart" ? HaPolicy::Restart : HaPolicy::Off;
   }
   if (const auto tier = fields.integer("tier", 0, 9)) settings.tier = static_cast<int>(*tier);
-  settings.after = fields.texts("after", 100);
+  settings.after = fields.texts("after", 64);
   if (const auto gate = fields.text("gate", 32)) {
     settings.gate = parseGate(*gate);
     if (!settings.gate) {
