@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <utility>
@@ -117,6 +118,11 @@ Result<int> ChildProcess::wait(Duration limit) {
   }
   return Error(ErrorClass::Deadline, "process " + std::to_string(pid) + " did not end within " +
                                          formatDuration(limit) + " and was killed; see its log");
+}
+
+double loadAverage() {
+  double load = 0;
+  return ::getloadavg(&load, 1) == 1 ? load : -1;
 }
 
 std::filesystem::path programFolder() {

@@ -45,6 +45,9 @@ class ChildProcess {
   int status_ = 0;
 };
 
+/// Of the machine, over the last minute; -1: unknown.
+double loadAverage();
+
 /// The folder of the program that runs.
 std::filesystem::path programFolder();
 

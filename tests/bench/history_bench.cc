@@ -21,6 +21,8 @@
 
 #include "runner/sqlite_store.h"
 #include "schema/base/asio_clock.h"
+#include "tests/bench/child_process.h"
+#include "tests/bench/history_export.h"
 #include "tests/bench/history_rows.h"
 #include "tests/bench/interrupt.h"
 #include "tests/bench/scratch_folder.h"
@@ -45,6 +47,7 @@ struct Options {
   HistoryShape shape;
   int pages = 2000;
   int stats = 50;
+  std::uint64_t export_rows = 1'000'000;
   std::string keep_dir;
 };
 
@@ -64,6 +67,8 @@ T await(asio::awaitable<T> operation) {
 double msSince(const Clock& clock, TimePoint begin) {
   return std::chrono::duration<double, std::milli>(clock.now() - begin).count();
 }
+
+double mib(std::uint64_t bytes) { return static_cast<double>(bytes) / (1024.0 * 1024.0); }
 
 /// Something that goes on in a thread of its own until this is destroyed.
 class Meanwhile {
@@ -98,8 +103,9 @@ class HistoryBench {
         rows_(options.shape, clock_.wallNow()) {}
 
   Result<Report> run() {
-    for (const auto step : {&HistoryBench::open, &HistoryBench::fill, &HistoryBench::pages,
-                            &HistoryBench::stats, &HistoryBench::commits}) {
+    report_["load"] = loadAverage();
+    for (const auto step : {&HistoryBench::open, &HistoryBench::fill, &HistoryBench::exports,
+                            &HistoryBench::pages, &HistoryBench::stats, &HistoryBench::commits}) {
       if (auto done = (this->*step)(); !done) return done.error();
       if (interrupted()) return Error(ErrorClass::Cancelled, "interrupted");
     }
@@ -116,7 +122,13 @@ class HistoryBench {
 
   Result<void> open() {
     runner::SqliteStoreOptions options;
-    options.path = folder_ / "engine.db";
+    options.path = folder_ / "state" / "engine.db";
+    std::error_code error;
+    std::filesystem::create_directory(options.path.parent_path(), error);
+    if (error) {
+      return Error(ErrorClass::Unavailable,
+                   options.path.parent_path().string() + " cannot be made: " + error.message());
+    }
     options.retention = std::chrono::hours(24 * 366 * 100);  // What is pruned is said by us.
     auto store = runner::SqliteStore::open(options, clock_);
     if (!store) return store.error();
@@ -135,7 +147,7 @@ class HistoryBench {
     const std::uint64_t tenth = std::max<std::uint64_t>(1, options_.shape.attempts / 10);
     std::uint64_t next_line = tenth;
     double store_ms = 0;
-    double last_ms = 0;
+    double last_ms = 0, last_rate = 0;
     while (rows_.attempts() < options_.shape.attempts && !interrupted()) {
       std::vector<runner::Change> changes;
       for (std::uint32_t i = 0; i < kRequestsPerCommit; ++i) {
@@ -147,20 +159,22 @@ class HistoryBench {
       if (auto done = await(store_->commit(std::move(changes))); !done) return done.error();
       store_ms += msSince(clock_, begin);
       if (rows_.attempts() >= next_line) {
+        last_rate = static_cast<double>(tenth) * 1000 / (store_ms - last_ms);
         std::printf("%9lu attempts, %.0f attempts/s in the last tenth\n", rows_.attempts(),
-                    static_cast<double>(tenth) * 1000 / (store_ms - last_ms));
+                    last_rate);
         std::fflush(stdout);
         last_ms = store_ms;
         next_line += tenth;
       }
     }
-    const auto bytes = std::filesystem::file_size(folder_ / "engine.db");
+    const auto bytes = std::filesystem::file_size(folder_ / "state" / "engine.db");
     const auto attempts = static_cast<double>(rows_.attempts());
     report_["rows"] = rows_.attempts();
     report_["hosts"] = options_.shape.hosts;
     report_["days"] = static_cast<double>(rows_.end().unix_ms - rows_.begin().unix_ms) / kDayMs;
     report_["fill_s"] = store_ms / 1000;
     report_["insert_rows_per_s"] = attempts * 1000 / store_ms;
+    report_["insert_last_tenth_rows_per_s"] = last_rate;
     report_["insert_all_rows_per_s"] = static_cast<double>(rows_.rows()) * 1000 / store_ms;
     report_["database_bytes"] = bytes;
     report_["bytes_per_row"] = static_cast<double>(bytes) / attempts;
@@ -170,6 +184,32 @@ class HistoryBench {
         attempts * 1000 / store_ms, static_cast<double>(rows_.rows()) * 1000 / store_ms,
         static_cast<double>(bytes) / attempts);
     return {};
+  }
+
+  /// By an engine of its own, as a person would.
+  Result<void> exports() {
+    const std::uint64_t rows = std::min(options_.export_rows, rows_.attempts());
+    if (rows == 0) return {};
+    store_.reset();
+    const auto exported = exportHistory(folder_, {"csv", "ndjson"}, rows);
+    if (!exported) return exported.error();
+    for (const ExportFigures& figures : *exported) {
+      const std::string name = "export_" + figures.format;
+      const double rate = static_cast<double>(figures.rows) / figures.seconds;
+      report_[name + "_rows"] = figures.rows;
+      report_[name + "_bytes"] = figures.bytes;
+      report_[name + "_rows_per_s"] = rate;
+      report_[name + "_engine_mib_before"] = mib(figures.engine_rss_before);
+      report_[name + "_engine_mib"] = mib(figures.engine_rss_after);
+      report_[name + "_client_mib"] = mib(figures.client_rss);
+      std::printf(
+          "%s of %lu attempts: %.0f attempts/s, %.0f MiB; the engine's peak grew from %.0f to %.0f "
+          "MiB, vmsctl had %.0f\n",
+          figures.format.c_str(), figures.rows, rate, mib(figures.bytes),
+          mib(figures.engine_rss_before), mib(figures.engine_rss_after), mib(figures.client_rss));
+      std::fflush(stdout);
+    }
+    return open();
   }
 
   HistoryQuery oneDay() {
@@ -343,6 +383,11 @@ void addHistory(CLI::App& app, Benchmark& chosen) {
       ->capture_default_str();
   command->add_option("--stats", options->stats, "Random hosts and days to sum up")
       ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  command
+      ->add_option("--export-rows", options->export_rows,
+                   "Attempts to export as CSV and as NDJSON, 0: none")
+      ->check(CLI::Range(0, 100'000'000))
       ->capture_default_str();
   command->add_option("--seed", options->shape.seed, "Of the rows and of what is asked")
       ->capture_default_str();

@@ -12,7 +12,10 @@ KEYS = """rows hosts days fill_s insert_rows_per_s insert_all_rows_per_s databas
     pages page_p50_ms page_p99_ms stats_host_day_p50_ms stats_host_day_p99_ms stats_host_day_rows
     commit_alone_p50_ms commit_alone_p99_ms commit_query_p50_ratio commit_query_p99_ratio
     commit_export_p50_ratio commit_export_p99_ratio commit_prune_p50_ratio commit_prune_p99_ratio
-    exported_rows pruned_rows""".split()
+    exported_rows pruned_rows insert_last_tenth_rows_per_s load export_csv_rows export_ndjson_rows
+    export_csv_bytes export_ndjson_bytes export_csv_rows_per_s export_ndjson_rows_per_s
+    export_csv_engine_mib_before export_csv_engine_mib export_csv_client_mib
+    export_ndjson_engine_mib_before export_ndjson_engine_mib export_ndjson_client_mib""".split()
 
 
 def bench(*arguments):
@@ -23,14 +26,16 @@ def bench(*arguments):
 class History(unittest.TestCase):
     def test_every_figure(self):
         done = bench("--rows", "2000", "--hosts", "4", "--vms", "100", "--pages", "20", "--stats", "5",
-                     "--per-host-day", "500", "--json")
+                     "--per-host-day", "500", "--export-rows", "1500", "--json")
         self.assertEqual(done.returncode, 0, done.stderr)
         figures = json.loads(done.stdout.splitlines()[-1])
         self.assertEqual([key for key in KEYS if key not in figures], [])
         self.assertEqual((figures["rows"], figures["hosts"], figures["pages"]), (2000, 4, 20))
         self.assertAlmostEqual(figures["days"], 1, places=2)
         self.assertAlmostEqual(figures["stats_host_day_rows"], 500, delta=150)
-        for key in ("exported_rows", "pruned_rows", "bytes_per_row", "page_p50_ms"):
+        self.assertEqual((figures["export_csv_rows"], figures["export_ndjson_rows"]), (1500, 1500))
+        for key in ("exported_rows", "pruned_rows", "bytes_per_row", "page_p50_ms", "export_csv_bytes",
+                    "export_csv_client_mib", "export_ndjson_engine_mib"):
             self.assertGreater(figures[key], 0, key)
 
     def test_bad_options(self):

@@ -1,6 +1,5 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 #include <memory>
 #include <optional>
@@ -10,6 +9,7 @@
 
 #include "schema/base/asio_clock.h"
 #include "tests/bench/agent_fleet.h"
+#include "tests/bench/child_process.h"
 #include "tests/bench/interrupt.h"
 #include "tests/bench/scratch_folder.h"
 #include "tests/bench/start_figures.h"
@@ -42,11 +42,6 @@ std::string checkWindow(const std::string& text) {
     if (delay && *delay <= seconds(10)) return {};
   }
   return "give adaptive, off, or fixed: and 0 to 10000 milliseconds, such as fixed:10";
-}
-
-double loadAverage() {
-  double load = 0;
-  return ::getloadavg(&load, 1) == 1 ? load : -1;
 }
 
 double ownCpuSeconds() {
