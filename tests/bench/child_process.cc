@@ -99,6 +99,14 @@ Result<ProcessUsage> ChildProcess::usage() const {
   return usage;
 }
 
+Result<void> ChildProcess::forgetPeak() {
+  const std::string path = "/proc/" + std::to_string(pid_) + "/clear_refs";
+  std::ofstream file(path);
+  file << "5" << std::flush;
+  if (!file) return Error(ErrorClass::Unavailable, path + " cannot be written");
+  return {};
+}
+
 void ChildProcess::stop(Duration limit) {
   if (!running()) return;
   ::kill(pid_, SIGTERM);
@@ -123,6 +131,12 @@ Result<int> ChildProcess::wait(Duration limit) {
 double loadAverage() {
   double load = 0;
   return ::getloadavg(&load, 1) == 1 ? load : -1;
+}
+
+double ownCpuSeconds() {
+  timespec spent{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
+  return static_cast<double>(spent.tv_sec) + static_cast<double>(spent.tv_nsec) / 1e9;
 }
 
 std::filesystem::path programFolder() {

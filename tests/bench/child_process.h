@@ -14,7 +14,7 @@ namespace vms::bench {
 /// What the kernel has counted for a process since its start.
 struct ProcessUsage {
   Duration cpu{};                    ///< User and system, all threads.
-  std::uint64_t peak_rss_bytes = 0;  ///< The most resident memory so far.
+  std::uint64_t peak_rss_bytes = 0;  ///< The most resident memory, see forgetPeak().
 };
 
 /// A program of ours in a process of its own, ended at the latest with this object or this process.
@@ -32,6 +32,8 @@ class ChildProcess {
   /// Whether it still runs. Reaps it otherwise.
   bool running();
   Result<ProcessUsage> usage() const;
+  /// From now on the peak is that of what comes, beginning with what is resident now.
+  Result<void> forgetPeak();
   /// SIGTERM, and SIGKILL for what has not ended within `limit`.
   void stop(Duration limit);
   /// Waits until it has ended by itself; its exit status. Deadline: it was killed.
@@ -47,6 +49,8 @@ class ChildProcess {
 
 /// Of the machine, over the last minute; -1: unknown.
 double loadAverage();
+/// Of this process, all threads.
+double ownCpuSeconds();
 
 /// The folder of the program that runs.
 std::filesystem::path programFolder();

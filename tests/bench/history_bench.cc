@@ -39,7 +39,6 @@ constexpr std::uint32_t kRequestsPerCommit = 20;
 constexpr std::size_t kVmsPerCommit = 1000;
 constexpr std::size_t kExportPage = 1000;
 constexpr std::uint32_t kVmsOfATurn = 20;
-constexpr int kRounds = 5;
 constexpr int kCommitsOfRound = 60;
 constexpr std::int64_t kDayMs = 24LL * 3600 * 1000;
 
@@ -47,6 +46,7 @@ struct Options {
   HistoryShape shape;
   int pages = 2000;
   int stats = 50;
+  int rounds = 5;
   std::uint64_t export_rows = 1'000'000;
   std::string keep_dir;
 };
@@ -146,7 +146,7 @@ class HistoryBench {
     }
     const std::uint64_t tenth = std::max<std::uint64_t>(1, options_.shape.attempts / 10);
     std::uint64_t next_line = tenth;
-    double store_ms = 0;
+    double store_ms = 0, cpu_s = 0;
     double last_ms = 0, last_rate = 0;
     while (rows_.attempts() < options_.shape.attempts && !interrupted()) {
       std::vector<runner::Change> changes;
@@ -156,8 +156,10 @@ class HistoryBench {
                        std::make_move_iterator(more.end()));
       }
       const TimePoint begin = clock_.now();
+      const double cpu_before = ownCpuSeconds();
       if (auto done = await(store_->commit(std::move(changes))); !done) return done.error();
       store_ms += msSince(clock_, begin);
+      cpu_s += ownCpuSeconds() - cpu_before;
       if (rows_.attempts() >= next_line) {
         last_rate = static_cast<double>(tenth) * 1000 / (store_ms - last_ms);
         std::printf("%9lu attempts, %.0f attempts/s in the last tenth\n", rows_.attempts(),
@@ -175,14 +177,15 @@ class HistoryBench {
     report_["fill_s"] = store_ms / 1000;
     report_["insert_rows_per_s"] = attempts * 1000 / store_ms;
     report_["insert_last_tenth_rows_per_s"] = last_rate;
+    report_["insert_cpu_us_per_row"] = cpu_s * 1e6 / attempts;
     report_["insert_all_rows_per_s"] = static_cast<double>(rows_.rows()) * 1000 / store_ms;
     report_["database_bytes"] = bytes;
     report_["bytes_per_row"] = static_cast<double>(bytes) / attempts;
     std::printf(
-        "filled: %.0f attempts/s (%.0f rows/s with their requests, items and runs), %.0f bytes for "
-        "each attempt with all that belongs to it\n",
+        "filled: %.0f attempts/s (%.0f rows/s with their requests, items and runs); %.0f us of CPU "
+        "and %.0f bytes for each attempt with all that belongs to it\n",
         attempts * 1000 / store_ms, static_cast<double>(rows_.rows()) * 1000 / store_ms,
-        static_cast<double>(bytes) / attempts);
+        cpu_s * 1e6 / attempts, static_cast<double>(bytes) / attempts);
     return {};
   }
 
@@ -200,13 +203,13 @@ class HistoryBench {
       report_[name + "_bytes"] = figures.bytes;
       report_[name + "_rows_per_s"] = rate;
       report_[name + "_engine_mib_before"] = mib(figures.engine_rss_before);
-      report_[name + "_engine_mib"] = mib(figures.engine_rss_after);
+      report_[name + "_engine_mib"] = mib(figures.engine_rss_most);
       report_[name + "_client_mib"] = mib(figures.client_rss);
       std::printf(
-          "%s of %lu attempts: %.0f attempts/s, %.0f MiB; the engine's peak grew from %.0f to %.0f "
+          "%s of %lu attempts: %.0f attempts/s, %.0f MiB; the engine grew from %.0f to %.0f "
           "MiB, vmsctl had %.0f\n",
           figures.format.c_str(), figures.rows, rate, mib(figures.bytes),
-          mib(figures.engine_rss_before), mib(figures.engine_rss_after), mib(figures.client_rss));
+          mib(figures.engine_rss_before), mib(figures.engine_rss_most), mib(figures.client_rss));
       std::fflush(stdout);
     }
     return open();
@@ -287,8 +290,10 @@ class HistoryBench {
 
   Result<void> oneSlice() {
     const std::int64_t half = (rows_.end().unix_ms - rows_.begin().unix_ms) / 2;
+    const TimePoint begin = clock_.now();
     const auto removed = await(store_->prune(WallTime{rows_.begin().unix_ms + half}));
     if (!removed) return removed.error();
+    if (*removed > 0) slice_ms_.push_back(msSince(clock_, begin));
     pruned_ += *removed;
     return {};
   }
@@ -314,7 +319,7 @@ class HistoryBench {
         Company{"export", [this] { return oneExportPage(); }, {}},
         Company{"prune", [this] { return oneSlice(); }, {}},
     };
-    for (int round = 0; round < kRounds; ++round) {
+    for (int round = 0; round < options_.rounds; ++round) {
       for (Company& company : companies) {
         if (auto done = someCommits(company); !done) return done;
       }
@@ -334,7 +339,12 @@ class HistoryBench {
     }
     report_["exported_rows"] = exported_;
     report_["pruned_rows"] = pruned_;
-    std::printf("meanwhile %lu attempts were exported and %lu rows pruned\n", exported_, pruned_);
+    note("prune_slice", slice_ms_);
+    std::printf(
+        "meanwhile %lu attempts were exported and %lu rows pruned in %zu slices: p50 %.2f ms, p99 "
+        "%.2f ms\n",
+        exported_, pruned_, slice_ms_.size(), percentile(slice_ms_, 0.5),
+        percentile(slice_ms_, 0.99));
     return {};
   }
 
@@ -351,6 +361,7 @@ class HistoryBench {
   std::unique_ptr<runner::SqliteStore> store_;
   std::string export_cursor_;
   std::uint64_t exported_ = 0, pruned_ = 0;
+  std::vector<double> slice_ms_;  ///< Of the slices that removed something.
   Report report_;
 };
 
@@ -383,6 +394,10 @@ void addHistory(CLI::App& app, Benchmark& chosen) {
       ->capture_default_str();
   command->add_option("--stats", options->stats, "Random hosts and days to sum up")
       ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  command
+      ->add_option("--rounds", options->rounds, "Times that commits are measured in each company")
+      ->check(CLI::Range(1, 1'000))
       ->capture_default_str();
   command
       ->add_option("--export-rows", options->export_rows,

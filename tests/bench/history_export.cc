@@ -41,6 +41,7 @@ Result<ExportFigures> exportFrom(EngineUnderTest& engine, const fs::path& folder
                                  const std::string& format, std::uint64_t rows) {
   const fs::path file = folder / ("history." + format);
   const AsioClock clock;
+  if (auto forgotten = engine.process().forgetPeak(); !forgotten) return forgotten.error();
   const auto before = engine.process().usage();
   if (!before) return before.error();
   const TimePoint began = clock.now();
@@ -65,7 +66,7 @@ Result<ExportFigures> exportFrom(EngineUnderTest& engine, const fs::path& folder
   const auto content = contentOf(file);
   if (!content) return content.error();
   figures.engine_rss_before = before->peak_rss_bytes;
-  figures.engine_rss_after = after->peak_rss_bytes;
+  figures.engine_rss_most = after->peak_rss_bytes;
   figures.bytes = content->bytes;
   figures.rows = content->lines - (format == "csv" && content->lines > 0 ? 1 : 0);
   if (figures.rows != rows) {

@@ -15,8 +15,8 @@ struct ExportFigures {
   std::uint64_t rows = 0;
   std::uint64_t bytes = 0;
   double seconds = 0;
-  std::uint64_t engine_rss_before = 0;  ///< The engine's most resident memory before, in bytes.
-  std::uint64_t engine_rss_after = 0;   ///< And after it.
+  std::uint64_t engine_rss_before = 0;  ///< The engine's resident memory just before, in bytes.
+  std::uint64_t engine_rss_most = 0;    ///< The most that it had meanwhile.
   std::uint64_t client_rss = 0;         ///< The most that `vmsctl` had.
 };
 

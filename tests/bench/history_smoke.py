@@ -12,7 +12,8 @@ KEYS = """rows hosts days fill_s insert_rows_per_s insert_all_rows_per_s databas
     pages page_p50_ms page_p99_ms stats_host_day_p50_ms stats_host_day_p99_ms stats_host_day_rows
     commit_alone_p50_ms commit_alone_p99_ms commit_query_p50_ratio commit_query_p99_ratio
     commit_export_p50_ratio commit_export_p99_ratio commit_prune_p50_ratio commit_prune_p99_ratio
-    exported_rows pruned_rows insert_last_tenth_rows_per_s load export_csv_rows export_ndjson_rows
+    exported_rows pruned_rows insert_last_tenth_rows_per_s insert_cpu_us_per_row
+    prune_slice_p50_ms prune_slice_p99_ms load export_csv_rows export_ndjson_rows
     export_csv_bytes export_ndjson_bytes export_csv_rows_per_s export_ndjson_rows_per_s
     export_csv_engine_mib_before export_csv_engine_mib export_csv_client_mib
     export_ndjson_engine_mib_before export_ndjson_engine_mib export_ndjson_client_mib""".split()
@@ -26,7 +27,8 @@ def bench(*arguments):
 class History(unittest.TestCase):
     def test_every_figure(self):
         done = bench("--rows", "2000", "--hosts", "4", "--vms", "100", "--pages", "20", "--stats", "5",
-                     "--per-host-day", "500", "--export-rows", "1500", "--json")
+                     "--per-host-day", "500", "--export-rows", "1500", "--rounds", "1",
+                     "--json")
         self.assertEqual(done.returncode, 0, done.stderr)
         figures = json.loads(done.stdout.splitlines()[-1])
         self.assertEqual([key for key in KEYS if key not in figures], [])

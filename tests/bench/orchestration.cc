@@ -1,6 +1,5 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <ctime>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,12 +41,6 @@ std::string checkWindow(const std::string& text) {
     if (delay && *delay <= seconds(10)) return {};
   }
   return "give adaptive, off, or fixed: and 0 to 10000 milliseconds, such as fixed:10";
-}
-
-double ownCpuSeconds() {
-  timespec spent{};
-  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
-  return static_cast<double>(spent.tv_sec) + static_cast<double>(spent.tv_nsec) / 1e9;
 }
 
 std::vector<std::string> namesOf(const std::string& prefix, std::size_t first, std::size_t last) {
