@@ -1,11 +1,7 @@
-#include <fmt/format.h>
-#include <sys/stat.h>
-
 #include <CLI/App.hpp>
 #include <CLI/Validators.hpp>
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <cstdio>
@@ -25,6 +21,7 @@
 #include "tests/bench/history_export.h"
 #include "tests/bench/history_rows.h"
 #include "tests/bench/interrupt.h"
+#include "tests/bench/meanwhile.h"
 #include "tests/bench/scratch_folder.h"
 #include "tests/bench/start_figures.h"
 #include "tests/bench/subcommand.h"
@@ -69,30 +66,6 @@ double msSince(const Clock& clock, TimePoint begin) {
 }
 
 double mib(std::uint64_t bytes) { return static_cast<double>(bytes) / (1024.0 * 1024.0); }
-
-/// Something that goes on in a thread of its own until this is destroyed.
-class Meanwhile {
- public:
-  explicit Meanwhile(std::function<Result<void>()> step)
-      : thread_([this, step = std::move(step)] {
-          while (!stopped_ && result_) result_ = step();
-        }) {}
-  Meanwhile(const Meanwhile&) = delete;
-  Meanwhile& operator=(const Meanwhile&) = delete;
-  ~Meanwhile() {
-    if (thread_.joinable()) join();
-  }
-  Result<void> join() {
-    stopped_ = true;
-    thread_.join();
-    return result_;
-  }
-
- private:
-  std::atomic<bool> stopped_ = false;
-  Result<void> result_;
-  std::thread thread_;
-};
 
 class HistoryBench {
  public:
