@@ -56,13 +56,15 @@ void settleOldBoots(EngineState& state, Host& host, const Now& now) {
         host.listed.contains(id.uuid.toBytes())) {
       continue;
     }
+    if (record.movedAway()) continue;  // It runs elsewhere.
     record.proof = Proof::Rebooted;
+    record.stop_reason = "rebooted";
+    // Its last words may have been lost with the boot, so that it may have run for all we know.
     const bool ran = record.running_at.has_value();
-    if (ran) record.stop_reason = "rebooted";
     const EndCause cause{ran ? ErrorClass::Crashed : ErrorClass::HostNotReady,
                          "host " + host.record.id + " rebooted"};
     const RunId run_id = record.run;
-    closeAttempt(state, attempt, ran ? AttemptState::Ended : AttemptState::Failed, cause, now);
+    closeAttempt(state, attempt, AttemptState::Ended, cause, now);
     const auto run = state.runs.find(run_id);
     if (run != state.runs.end()) afterFailure(state, run->second, host.record.id, cause, now);
   }

@@ -25,6 +25,7 @@ void Checkers::watch(SimHost& host, JournalDisk& journal, HostId name) {
   host.onChange([this](const SimHost& changed, DomainChange change, const SimDomain& domain) {
     domainChanged(changed, change, domain);
   });
+  host.onResumeCall([this, &watched](const AttemptRef& ref) { resumeCalled(watched, ref); });
 }
 
 void Checkers::watch(Network& network) {

@@ -34,6 +34,7 @@ struct HostReport {
   SessionNumber session = 0;
   std::map<std::string, proto::Domain> foreign;  ///< Domains outside our control, by VM and name.
   bool ready = false;
+  bool was_ready = false;  ///< At any time since the last commit.
 };
 
 /// Compares what the engine and the agents say and store with what is true, at every event.
@@ -85,6 +86,7 @@ class Checkers {
   void domainChanged(const SimHost& host, DomainChange change, const SimDomain& domain);
   void domainResumed(const SimHost& host, const SimDomain& domain);
   void domainAppeared(const SimHost& host, const SimDomain& domain);
+  void resumeCalled(const WatchedHost& host, const AttemptRef& ref);
 
   // wire_checks.cc
   void frameSent(const WireEvent& event);

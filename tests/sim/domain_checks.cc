@@ -89,11 +89,19 @@ void Checkers::domainResumed(const SimHost& host, const SimDomain& domain) {
            what + " was started while epoch " + std::to_string(other->ref.epoch.value) + " exists");
     }
   }
+  // A lost journal says nothing; that it had allowed this was seen when the call left.
   const hostagent::ClaimRecord* const claim = findHost(host.id())->journal->find(ref.attempt);
-  if (claim == nullptr || claim->phase != hostagent::ClaimPhase::Published) {
-    fail("resumed_without_claim", what + " was resumed though its journal says " +
-                                      (claim == nullptr ? "nothing" : "that it is not complete"));
+  if (claim != nullptr && claim->phase != hostagent::ClaimPhase::Published) {
+    fail("resumed_without_claim", what + " runs though its journal says that it is over");
   }
+}
+
+void Checkers::resumeCalled(const WatchedHost& host, const AttemptRef& ref) {
+  const hostagent::ClaimRecord* const claim = host.journal->find(ref.attempt);
+  if (claim != nullptr && claim->phase == hostagent::ClaimPhase::Published) return;
+  fail("resumed_without_claim", host.host->id() + " resumes " + describe(ref) +
+                                    " though its journal says " +
+                                    (claim == nullptr ? "nothing" : "that it is not complete"));
 }
 
 }  // namespace vms::sim

@@ -26,6 +26,7 @@ void Checkers::frameDelivered(const WireEvent& event) {
     const proto::AgentHeartbeat& beat = frame.agent_heartbeat();
     report.ready =
         beat.readiness() == proto::READY && beat.hypervisor_age_ms() <= kHypervisorTimeoutMs;
+    report.was_ready = report.was_ready || report.ready;
   }
   if (!frame.has_domain_list()) return;
   if (frame.domain_list().complete()) report.foreign.clear();
@@ -58,7 +59,7 @@ void Checkers::attemptPlaced(const AttemptRecord& next,
 
   const HostReport& before = reports_before_[next.host];
   const HostReport& after = reports_[next.host];
-  if (before.session == after.session && !before.ready && !after.ready) {
+  if (before.session == after.session && !before.ready && !after.was_ready) {
     fail("unready_host", what + ", whose hypervisor does not answer");
   }
   for (const auto& [id, report] : reports_) {

@@ -49,6 +49,10 @@ void SimHost::onChange(
   observers_.push_back(std::move(observer));
 }
 
+void SimHost::onResumeCall(std::function<void(const AttemptRef&)> observer) {
+  resume_observer_ = std::move(observer);
+}
+
 void SimHost::later(Duration delay, std::function<void()> effect) {
   world_.in(delay, [this, boot = boot_id_, effect = std::move(effect)]() {
     if (boot != boot_id_ || !powered_on_) return;
@@ -273,6 +277,7 @@ void SimHost::finishCreate(std::uint64_t number, Reply<DomainInfo> reply) {
 }
 
 void SimHost::resume(AttemptRef ref, Reply<void> reply) {
+  if (resume_observer_) resume_observer_(ref);
   const bool lost = drawLoss(profile_.lose_call);
   if (lost && rng_.chance(0.5)) return;
   later(rng_.between(profile_.resume_min, profile_.resume_max), [this, ref, reply, lost]() {

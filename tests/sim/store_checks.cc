@@ -94,6 +94,7 @@ void Checkers::runChanges(const RunRecord& next) {
 }
 
 void Checkers::afterCommit(const std::vector<runner::Change>& changes) {
+  for (auto& [host, report] : reports_) report.was_ready = report.ready;
   reports_before_ = reports_;
   last_commit_ = world_.now();
   for (const runner::Change& change : changes) {
@@ -164,8 +165,10 @@ void Checkers::attemptEnds(const AttemptRecord& next) {
   for (const auto& [id, watched] : hosts_) {
     const auto found = watched.host->domains().find(next.ref.vm);
     if (found == watched.host->domains().end() || !found->second.info.claim) continue;
+    // Its host told the truth: it has left, perhaps for a cause that nobody can know (S20).
+    const bool left = next.movedAway() || next.stop_reason == "unwatched";
+    if (found->second.info.claim->host != watched.name && left) continue;
     // A second create of what has ended may come late and is destroyed, paused as it is (S2).
-    if (found->second.info.claim->host != watched.name && next.movedAway()) continue;
     const bool late = !found->second.has_executed &&
                       (hadStarted(watched, next.ref) || watched.journal->wipes() > 0);
     if (found->second.info.claim->ref.attempt == next.ref.attempt && !late) {
