@@ -18,7 +18,8 @@ BackupContents contentsOf(SQLite::Database& copy) {
       copy,
       "SELECT store_id, term, commit_number, restored, (SELECT count(*) FROM vms WHERE defined), "
       "(SELECT count(*) FROM hosts), (SELECT count(*) FROM attempts), (SELECT count(*) FROM "
-      "attempts WHERE state NOT IN ('dropped', 'refused', 'failed', 'ended')) FROM store");
+      "attempts WHERE " +
+          std::string(kOpenAttempt) + ") FROM store");
   if (!statement.executeStep()) throw SQLite::Exception("it has no marks", SQLITE_CORRUPT);
   BackupContents contents;
   RowReader(statement) >> contents.marks.store_id.uuid >> contents.marks.term.value >>

@@ -14,9 +14,6 @@
 namespace vms::runner {
 namespace {
 
-constexpr const char* kOpenRun = "state NOT IN ('succeeded', 'failed', 'cancelled')";
-constexpr const char* kOpenAttempt = "state NOT IN ('dropped', 'refused', 'failed', 'ended')";
-
 std::string selectFrom(const TableText& table, const std::string& rest) {
   return "SELECT " + selectList(table) + " FROM " + std::string(table.name) + " " + rest;
 }
@@ -73,7 +70,7 @@ void loadItemsAndRuns(SQLite::Database& connection, Snapshot& snapshot) {
       run.reset();
     }
   }
-  SQLite::Statement open(connection, selectFrom(kRunTable, std::string("WHERE ") + kOpenRun));
+  SQLite::Statement open(connection, selectFrom(kRunTable, "WHERE " + std::string(kOpenRun)));
   while (open.executeStep()) {
     RunRecord record = readRun(open);
     if (known.insert(record.id).second) snapshot.runs.push_back(std::move(record));
@@ -96,13 +93,13 @@ std::vector<HostId> hostsOfAttempts(SQLite::Database& connection) {
 
 void loadAttempts(SQLite::Database& connection, Snapshot& snapshot) {
   SQLite::Statement open(connection,
-                         selectFrom(kAttemptTable, std::string("WHERE ") + kOpenAttempt));
+                         selectFrom(kAttemptTable, "WHERE " + std::string(kOpenAttempt)));
   readAll(open, readAttempt, snapshot.attempts);
 
   SQLite::Statement newest(
-      connection, selectFrom(kAttemptTable,
-                             std::string("INDEXED BY attempts_by_host WHERE host = ? AND NOT (") +
-                                 kOpenAttempt + ") ORDER BY requested_at DESC, id DESC LIMIT ?"));
+      connection, selectFrom(kAttemptTable, "INDEXED BY attempts_by_host WHERE host = ? AND NOT (" +
+                                                std::string(kOpenAttempt) +
+                                                ") ORDER BY requested_at DESC, id DESC LIMIT ?"));
   for (const HostId& host : hostsOfAttempts(connection)) {
     Binder binder(newest);
     binder << host << kLoadedPerHost;

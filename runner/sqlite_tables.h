@@ -30,6 +30,12 @@ extern const TableText kAttemptTable;
 extern const TableText kHostTable;
 extern const TableText kTokenTable;
 
+/// Conditions of the rows that are open, as the indexes of them have it.
+inline constexpr std::string_view kOpenRun =
+    "state <> 'succeeded' AND state <> 'failed' AND state <> 'cancelled'";
+inline constexpr std::string_view kOpenAttempt =
+    "state <> 'dropped' AND state <> 'refused' AND state <> 'failed' AND state <> 'ended'";
+
 /// "INSERT INTO ... ON CONFLICT ... DO UPDATE ...", a parameter for each column.
 std::string upsertSql(const TableText& table);
 /// "UPDATE ... WHERE key AND guard", with the same parameters: cheaper for a row that is there.

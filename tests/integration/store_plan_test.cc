@@ -4,6 +4,7 @@
 
 #include "runner/history_selection.h"
 #include "runner/sqlite_records.h"
+#include "runner/sqlite_tables.h"
 #include "tests/integration/store_fixture.h"
 
 namespace vms::test {
@@ -12,8 +13,8 @@ namespace {
 using runner::HistoryCursor;
 using runner::HistoryQuery;
 using runner::HistorySelection;
+using testing::ElementsAre;
 using testing::HasSubstr;
-
 using testing::SizeIs;
 using testing::StartsWith;
 
@@ -97,6 +98,24 @@ TEST_F(StorePlan, NamesAndOldRowsAreFoundByIndexes) {
   }
 }
 
+TEST_F(StorePlan, WhatIsOpenIsFoundByTheIndexesOfIt) {
+  EXPECT_THAT(plan("SELECT * FROM runs WHERE " + std::string(runner::kOpenRun)),
+              ElementsAre("SCAN runs USING INDEX runs_open"));
+  EXPECT_THAT(plan("SELECT * FROM attempts WHERE " + std::string(runner::kOpenAttempt)),
+              ElementsAre("SCAN attempts USING INDEX attempts_open"));
+}
+
+TEST_F(StorePlan, WritingARowMakesNoTemporaryTable) {
+  for (const auto* table : {&runner::kRunTable, &runner::kAttemptTable}) {
+    for (const std::string& sql : {runner::upsertSql(*table), runner::updateSql(*table)}) {
+      SQLite::Statement program(*connection_, "EXPLAIN " + sql);
+      while (program.executeStep()) {
+        EXPECT_NE(program.getColumn(1).getString(), "OpenEphemeral") << sql;
+      }
+    }
+  }
+}
+
 TEST_F(StorePlan, AnOlderStoreGetsTheIndexesAndKeepsItsRows) {
   auto failed = placedAttempt(1);
   failed.state = AttemptState::Failed;
@@ -119,6 +138,10 @@ TEST_F(StorePlan, AnOlderStoreGetsTheIndexesAndKeepsItsRows) {
     SQLite::Database older(options_.path.string(), SQLite::OPEN_READWRITE);
     older.exec(
         "DROP INDEX attempts_by_host_outcome; DROP INDEX attempts_by_host_reason; "
+        "DROP INDEX runs_open; CREATE INDEX runs_open ON runs (id) "
+        "WHERE state NOT IN ('succeeded', 'failed', 'cancelled'); "
+        "DROP INDEX attempts_open; CREATE INDEX attempts_open ON attempts (id) "
+        "WHERE state NOT IN ('dropped', 'refused', 'failed', 'ended'); "
         "PRAGMA user_version = 1");
   }
   ASSERT_NE(schema(), newest);
