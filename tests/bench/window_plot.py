@@ -1,5 +1,15 @@
-"""The plot of docs/performance.md as SVG: what each window costs and what it saves."""
+#!/usr/bin/env python3
+"""Draws the plot of docs/performance.md: what each batching window costs and what it saves.
 
+    tests/bench/window_plot.py build/orchestration.jsonl > plot.svg
+
+Each line of FIGURES is what `vms-bench orchestration --json` printed: one run for each window and
+for one or two sizes. `tests/bench/report.py` measures them and writes such a file.
+"""
+
+import argparse
+import json
+import sys
 from xml.sax.saxutils import escape
 
 WIDTH, LEFT, TOP = 940, 92, 92
@@ -52,9 +62,11 @@ def _panel(number, found, sizes, windows):
     return parts
 
 
-def draw(runs, sizes, windows):
-    """`runs`: one for each of `sizes` and `windows`, all with the same commit delay."""
+def draw(runs):
+    """The SVG of `runs`, which all have the same commit delay; sizes and windows in their order."""
     found = {((run["hosts"], run["vms"]), run["window"]): run for run in runs}
+    sizes = list(dict.fromkeys(size for size, _ in found))
+    windows = list(dict.fromkeys(window for _, window in found))
     height = TOP + ROW * len(windows) + 20
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" '
              f'viewBox="0 0 {WIDTH} {height}" role="img">',
@@ -62,9 +74,37 @@ def draw(runs, sizes, windows):
     for series, (hosts, vms) in enumerate(sizes):
         x = LEFT + series * 210
         parts.append(f'<rect x="{x}" y="16" width="13" height="13" class="s{series}"/>')
-        parts.append(_text(x + 20, 27, f"{hosts} hosts, {vms} VMs"))
+        parts.append(_text(x + 20, 27, f"{hosts} hosts, {vms:,} VMs"))
     for row, window in enumerate(windows):
         parts.append(_text(LEFT - 10, TOP + row * ROW + 30, window, anchor="end"))
     for number in range(len(PANELS)):
         parts += _panel(number, found, sizes, windows)
     return "\n".join(parts + ["</svg>"]) + "\n"
+
+
+def read(file):
+    """One run a line."""
+    with open(file, encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines if line.strip()]
+
+
+def with_delay(runs, delay_ms):
+    return [run for run in runs if run["commit_delay_ms"] == delay_ms]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("figures", metavar="FIGURES")
+    parser.add_argument("--commit-delay", type=int, default=2, metavar="MS",
+                        help="draw the runs with this commit delay (default: 2)")
+    options = parser.parse_args()
+    runs = with_delay(read(options.figures), options.commit_delay)
+    if not runs:
+        sys.exit(f"window_plot.py: {options.figures} has no run with a commit delay of "
+                 f"{options.commit_delay} ms; give one that it has with --commit-delay")
+    sys.stdout.write(draw(runs))
+
+
+if __name__ == "__main__":
+    main()
