@@ -1,6 +1,7 @@
 #include "schema/base/tls_authority.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +25,23 @@ constexpr long kClockSkewSeconds = 60 * 60;
 using RevokedPtr = std::unique_ptr<X509_REVOKED, OpensslFreer<X509_REVOKED_free>>;
 using SerialPtr = std::unique_ptr<ASN1_INTEGER, OpensslFreer<ASN1_INTEGER_free>>;
 using TimePtr = std::unique_ptr<ASN1_TIME, OpensslFreer<ASN1_TIME_free>>;
+
+/// Held while a file of the authority is added to: several may be at work on one folder.
+Result<UniqueFd> lockFolder(const fs::path& folder) {
+  UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  while (fd && ::flock(fd.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) return errnoError(errno, "cannot lock folder " + folder.string());
+  }
+  if (!fd) return errnoError(errno, "cannot open folder " + folder.string());
+  return fd;
+}
+
+/// Whether the last write to `fd` was cut short, by a full disk or a crash.
+bool endsInsideALine(int fd) {
+  const off_t size = ::lseek(fd, 0, SEEK_END);
+  char last = '\n';
+  return size > 0 && ::pread(fd, &last, 1, size - 1) == 1 && last != '\n';
+}
 
 /// The lines of issued.txt; none if there is no such file yet.
 Result<std::string> readRecord(const fs::path& folder) {
@@ -111,11 +129,13 @@ Result<Authority> loadAuthority(const fs::path& folder) {
 Result<void> recordIssued(const fs::path& folder, const X509* certificate, const std::string& name,
                           bool server) {
   const fs::path file = folder / "issued.txt";
-  const std::string line = serialText(X509_get0_serialNumber(certificate)) +
-                           (server ? " server " : " host ") + name + " until " +
-                           formatRfc3339(wallTimeOf(X509_get0_notAfter(certificate))) + "\n";
-  // Appended in one piece, so that certificates may be issued side by side.
-  const UniqueFd fd(::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
+  std::string line = serialText(X509_get0_serialNumber(certificate)) +
+                     (server ? " server " : " host ") + name + " until " +
+                     formatRfc3339(wallTimeOf(X509_get0_notAfter(certificate))) + "\n";
+  const auto lock = lockFolder(folder);
+  if (!lock) return lock.error();
+  const UniqueFd fd(::open(file.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
+  if (fd && endsInsideALine(fd.get())) line.insert(line.begin(), '\n');
   if (!fd || ::write(fd.get(), line.data(), line.size()) != static_cast<ssize_t>(line.size()) ||
       ::fsync(fd.get()) != 0) {
     return withContext(errnoError(errno, file.string()),
@@ -141,6 +161,8 @@ Result<std::vector<std::string>> issuedFor(const fs::path& folder, const std::st
 
 Result<std::size_t> writeRevocationList(const fs::path& folder, const Authority& authority,
                                         const std::vector<std::string>& serials) {
+  const auto lock = lockFolder(folder);
+  if (!lock) return lock.error();
   auto all = alreadyRevoked(folder);
   if (!all) return all.error();
   const std::size_t before = all->size();

@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "schema/base/certificate.h"
@@ -249,6 +251,27 @@ TEST_F(Pki, RevokesEverythingThatWasEverIssued) {
   fs::remove(folder_ / "issued.txt");
   EXPECT_EQ(revokeHost(folder_, "h2").value().certificates, 1U);
   EXPECT_EQ(readRevocationLists(folder_ / "ca.crl").value()[0].serials.size(), 4U);
+}
+
+TEST_F(Pki, RemembersWhatWasIssuedAfterALineThatWasCutShort) {
+  ASSERT_TRUE(initCa(folder_));
+  std::ofstream(folder_ / "issued.txt") << "4a5b host h";
+  ASSERT_TRUE(issueHost(folder_, "h1"));
+  ASSERT_TRUE(issueHost(folder_, "h1", 30, Existing::Replace));
+  EXPECT_EQ(revokeHost(folder_, "h1").value().certificates, 2U);
+}
+
+TEST_F(Pki, RevokesSideBySide) {
+  constexpr int kHosts = 8;
+  ASSERT_TRUE(initCa(folder_));
+  const auto name = [](int number) { return "h" + std::to_string(number); };
+  for (int i = 0; i < kHosts; ++i) ASSERT_TRUE(issueHost(folder_, name(i)));
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kHosts; ++i) {
+    threads.emplace_back([&, i] { EXPECT_TRUE(revokeHost(folder_, name(i))); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(readRevocationLists(folder_ / "ca.crl").value()[0].serials.size(), std::size_t{kHosts});
 }
 
 TEST_F(Pki, RefusesAListOfAnotherAuthority) {
