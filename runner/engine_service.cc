@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "batcher/placement.h"
+#include "runner/dry_run.h"
 #include "runner/engine_figures.h"
 #include "runner/event_capture.h"
 #include "runner/intake.h"
+#include "runner/reads.h"
 #include "runner/views.h"
 #include "runner/vm_registry.h"
 #include "schema/base/log.h"
@@ -15,57 +16,10 @@ namespace vms::runner {
 namespace {
 
 constexpr Duration kWatchInterval = milliseconds(100);
-constexpr std::size_t kMaxPage = 1'000;
 constexpr std::size_t kMaxWatches = 10'000;
 constexpr std::size_t kMaxEventClients = 128;
 /// The feed is kept for clients that come back.
 constexpr Duration kKeepFeed = seconds(60);
-
-Error noSuchVm(const std::string& name) {
-  return {ErrorClass::NotFound,
-          "no VM is called '" + name + "'; 'vmsctl vm list' shows those that are defined"};
-}
-Error noSuchHost(const std::string& name) {
-  return {ErrorClass::NotFound,
-          "no host is called '" + name + "'; 'vmsctl host list' shows those that are known"};
-}
-Error noSuchRequest(RequestId id) {
-  return {ErrorClass::NotFound,
-          "no request has the id " + id.str() + "; 'vmsctl request list' shows recent ones"};
-}
-
-/// The host that placement would choose now, and what it would hold against the next one.
-DryRunItem tryOne(EngineState& state, batcher::Inventory& inventory, const StartRequest& what,
-                  const Vm& vm, TimePoint now) {
-  DryRunItem item;
-  item.vm_name = vm.record.spec.name;
-  if (vm.attempt) {
-    item.why_not =
-        "it runs already, or is being started, on host " + state.attempt(*vm.attempt).record.host;
-    return item;
-  }
-  if (const HostId* elsewhere = state.foreignHostOf(vm.record.spec.id)) {
-    item.why_not = "it runs on host " + *elsewhere + " outside our control";
-    return item;
-  }
-  batcher::PlacementQuery query;
-  query.demand = {vm.record.spec.memory, vm.record.spec.vcpus};
-  query.only = what.host;
-  query.avoid = what.avoid;
-  batcher::PlacementLimits limits;
-  limits.vcpu_ratio = state.options.vcpu_ratio;
-  const batcher::Placement placement =
-      batcher::place(query, inventory, state.penalties, now, limits);
-  if (placement.kind == batcher::Placement::Kind::Fits) {
-    item.host = placement.host;
-    const AttemptId trial{vm.record.spec.id.uuid};
-    inventory.reserve(placement.host, trial, query.demand);
-    inventory.setPending(placement.host, trial, true, false);
-  } else {
-    item.why_not = placement.why;
-  }
-  return item;
-}
 
 }  // namespace
 
@@ -95,15 +49,14 @@ class EngineService::RequestWatchImpl final : public RequestWatch {
       co_return over;
     }
     watch->dirty = false;
-    const Result<void> durable = co_await service_.turns_.durable();
-    if (!durable) co_return durable.error();
     const EngineState& state = service_.engine_.state();
-    const auto found = state.requests.find(id_);
-    if (found == state.requests.end()) co_return noSuchRequest(id_);
+    Result<RequestView> seen = runner::showRequest(state, id_, service_.now());
+    seen = co_await service_.onceDurable(std::move(seen));
+    if (!seen) co_return seen.error();
     RequestEvent event;
+    event.view = std::move(*seen);
     event.generation = state.marks.term.value;
     event.commit = state.marks.commit;
-    event.view = viewOf(state, found->second, service_.now());
     finished_ = event.view.state != "active";
     sent_ = service_.clock_.now();
     co_return event;
@@ -149,6 +102,13 @@ EngineService::EngineService(asio::any_io_executor executor, Clock& clock, Engin
 
 EngineService::~EngineService() { stop(); }
 
+template <class T>
+asio::awaitable<Result<T>> EngineService::onceDurable(Result<T> answer) {
+  const Result<void> durable = co_await turns_.durable();
+  if (!durable) co_return durable.error();
+  co_return answer;
+}
+
 Result<void> EngineService::hasRoom() const {
   if (stopping_) return Error{ErrorClass::Unavailable, "the engine is stopping; try again shortly"};
   if (!turns_.storeFull() && store_.hasRoom()) return {};
@@ -159,63 +119,39 @@ Result<void> EngineService::hasRoom() const {
 
 asio::awaitable<Result<std::vector<VmView>>> EngineService::defineVms(Principal who,
                                                                       DefineVms what) {
-  if (const Result<void> room = hasRoom(); !room) co_return room.error();
-  Result<std::vector<VmId>> ids = runner::defineVms(engine_.state(), what, now());
-  if (!ids) co_return ids.error();
+  using Views = std::vector<VmView>;
+  if (const Result<void> room = hasRoom(); !room) return onceDurable<Views>(room.error());
+  const EngineState& state = engine_.state();
+  const Result<std::vector<VmId>> ids = runner::defineVms(engine_.state(), what, now());
+  if (!ids) return onceDurable<Views>(ids.error());
   log::info("{} defined {} VMs", who.name, ids->size());
-  const Result<void> durable = co_await turns_.durable();
-  if (!durable) co_return durable.error();
-  std::vector<VmView> views;
-  for (const VmId& id : *ids) views.push_back(viewOf(engine_.state(), engine_.state().vm(id)));
-  co_return views;
+  Views views;
+  for (const VmId& id : *ids) views.push_back(viewOf(state, state.vms.at(id)));
+  return onceDurable<Views>(std::move(views));
 }
 
 asio::awaitable<Result<VmPage>> EngineService::listVms(VmSelection which, std::size_t limit,
                                                        std::string cursor) {
-  const Result<void> durable = co_await turns_.durable();
-  if (!durable) co_return durable.error();
-  EngineState& state = engine_.state();
-  if (which.vms.empty() && which.selector.empty()) which.all = true;
-  Result<std::vector<VmId>> ids = selectVms(state, which);
-  if (!ids) co_return ids.error();
-  VmPage page;
-  for (const VmId& id : *ids) {
-    const Vm& vm = state.vm(id);
-    if (!cursor.empty() && vm.record.spec.name <= cursor) continue;
-    if (page.vms.size() >= std::min(limit, kMaxPage)) {
-      page.next_cursor = page.vms.back().vm.spec.name;
-      break;
-    }
-    page.vms.push_back(viewOf(state, vm));
-  }
-  co_return page;
+  return onceDurable(runner::listVms(engine_.state(), std::move(which), limit, cursor));
 }
 
 asio::awaitable<Result<VmView>> EngineService::showVm(std::string name_or_id) {
-  const Result<void> durable = co_await turns_.durable();
-  if (!durable) co_return durable.error();
-  const Vm* vm = engine_.state().findVm(name_or_id);
-  if (vm == nullptr) co_return noSuchVm(name_or_id);
-  co_return viewOf(engine_.state(), *vm);
+  return onceDurable(runner::showVm(engine_.state(), name_or_id));
 }
 
 asio::awaitable<Result<VmView>> EngineService::setVm(Principal who, std::string name_or_id,
                                                      VmSettings settings) {
-  if (const Result<void> room = hasRoom(); !room) co_return room.error();
+  if (const Result<void> room = hasRoom(); !room) return onceDurable<VmView>(room.error());
   const Result<VmId> id = runner::setVm(engine_.state(), name_or_id, settings, now());
-  if (!id) co_return id.error();
+  if (!id) return onceDurable<VmView>(id.error());
   log::info("{} changed VM '{}'", who.name, name_or_id);
-  const Result<void> durable = co_await turns_.durable();
-  if (!durable) co_return durable.error();
-  co_return viewOf(engine_.state(), engine_.state().vm(*id));
+  return onceDurable(runner::showVm(engine_.state(), name_or_id));
 }
 
 asio::awaitable<Result<void>> EngineService::undefineVm(Principal who, std::string name_or_id) {
-  const Result<void> gone = runner::undefineVm(engine_.state(), name_or_id, now());
-  if (!gone) co_return gone.error();
-  log::info("{} undefined VM '{}'", who.name, name_or_id);
-  const Result<void> durable = co_await turns_.durable();
-  co_return durable;
+  Result<void> gone = runner::undefineVm(engine_.state(), name_or_id, now());
+  if (gone) log::info("{} undefined VM '{}'", who.name, name_or_id);
+  return onceDurable(std::move(gone));
 }
 
 asio::awaitable<Result<RequestView>> EngineService::createRequest(Principal who,
@@ -225,75 +161,34 @@ asio::awaitable<Result<RequestView>> EngineService::createRequest(Principal who,
       room ? runner::createRequest(engine_.state(), who, what, now()) : room.error();
   if (!id) {
     ++engine_.state().counters.requests_refused[id.error().error_class];
-    co_return id.error();
+    return onceDurable<RequestView>(id.error());
   }
-  Result<RequestView> view = co_await showRequest(*id);
-  co_return view;
+  return showRequest(*id);
 }
 
 asio::awaitable<Result<std::vector<DryRunItem>>> EngineService::dryRun(StartRequest what) {
-  const Result<void> durable = co_await turns_.durable();
-  if (!durable) co_return durable.error();
-  EngineState& state = engine_.state();
-  if (what.host && state.findHost(*what.host) == nullptr) co_return noSuchHost(*what.host);
-  for (const HostId& host : what.avoid) {
-    if (state.findHost(host) == nullptr) co_return noSuchHost(host);
-  }
-  Result<std::vector<VmId>> ids = selectVms(state, what.selection);
-  if (!ids) co_return ids.error();
-  batcher::Inventory trial = state.inventory;
-  std::vector<DryRunItem> items;
-  for (const VmId& id : *ids) {
-    items.push_back(tryOne(state, trial, what, state.vm(id), clock_.now()));
-  }
-  co_return items;
+  return onceDurable(runner::dryRun(engine_.state(), what, engine_.mayStart(), now()));
 }
 
 asio::awaitable<Result<RequestView>> EngineService::showRequest(RequestId id) {
-  const Result<void> durable = co_await turns_.durable();
-  if (!durable) co_return durable.error();
-  const EngineState& state = engine_.state();
-  const auto found = state.requests.find(id);
-  if (found == state.requests.end()) co_return noSuchRequest(id);
-  co_return viewOf(state, found->second, now());
+  return onceDurable(runner::showRequest(engine_.state(), id, now()));
 }
 
 asio::awaitable<Result<RequestPage>> EngineService::listRequests(std::size_t limit,
                                                                  std::string cursor) {
-  const Result<void> durable = co_await turns_.durable();
-  if (!durable) co_return durable.error();
-  const auto& requests = engine_.state().requests;
-  // Ids begin with their time of creation, so the map's order is age.
-  auto at = requests.rbegin();
-  if (!cursor.empty()) {
-    const std::optional<Uuid> last = Uuid::parse(cursor);
-    if (!last) {
-      Error bad(ErrorClass::Invalid, "the cursor is not one that a list gave");
-      co_return bad;
-    }
-    at = std::make_reverse_iterator(requests.lower_bound(RequestId{*last}));
-  }
-  RequestPage page;
-  for (; at != requests.rend(); ++at) {
-    if (page.requests.size() >= std::min(limit, kMaxPage)) {
-      page.next_cursor = page.requests.back().request.id.str();
-      break;
-    }
-    page.requests.push_back(viewOf(engine_.state(), at->second, now()));
-  }
-  co_return page;
+  return onceDurable(runner::listRequests(engine_.state(), limit, cursor, now()));
 }
 
 asio::awaitable<Result<RequestView>> EngineService::cancelRequest(Principal who, RequestId id) {
   const Result<void> cancelled = runner::cancelRequest(engine_.state(), id, now());
-  if (!cancelled) co_return cancelled.error();
+  if (!cancelled) return onceDurable<RequestView>(cancelled.error());
   log::info("{} cancelled request {}", who.name, id.str());
-  Result<RequestView> view = co_await showRequest(id);
-  co_return view;
+  return showRequest(id);
 }
 
 asio::awaitable<Result<std::unique_ptr<RequestWatch>>> EngineService::watchRequest(RequestId id) {
-  if (!engine_.state().requests.contains(id)) co_return noSuchRequest(id);
+  const Result<RequestView> known = runner::showRequest(engine_.state(), id, now());
+  if (!known) co_return known.error();
   std::erase_if(watches_, [](const auto& entry) { return entry.second.expired(); });
   if (stopping_ || watches_.size() >= kMaxWatches) {
     Error busy(ErrorClass::RateLimited, "too many requests are being watched; try again later");
@@ -333,53 +228,34 @@ Result<std::unique_ptr<EventWatch>> EngineService::watchEvents(EventKinds kinds,
 
 asio::awaitable<Result<std::vector<StopItem>>> EngineService::stopVms(Principal who, StopVms what) {
   Result<std::vector<StopItem>> items = runner::stopVms(engine_.state(), who, what, now());
-  if (!items) co_return items.error();
-  log::info("{} stopped {} VMs", who.name, items->size());
-  const Result<void> durable = co_await turns_.durable();
-  if (!durable) co_return durable.error();
-  co_return std::move(*items);
+  if (items) log::info("{} stopped {} VMs", who.name, items->size());
+  return onceDurable(std::move(items));
 }
 
 asio::awaitable<Result<std::vector<HostView>>> EngineService::listHosts() {
-  const Result<void> durable = co_await turns_.durable();
-  if (!durable) co_return durable.error();
-  std::vector<HostView> views;
-  for (const auto& [id, host] : engine_.state().hosts) {
-    views.push_back(viewOf(engine_.state(), host, now()));
-  }
-  co_return views;
+  return onceDurable(runner::listHosts(engine_.state(), now()));
 }
 
 asio::awaitable<Result<HostView>> EngineService::showHost(HostId id) {
-  const Result<void> durable = co_await turns_.durable();
-  if (!durable) co_return durable.error();
-  const Host* host = engine_.state().findHost(id);
-  if (host == nullptr) co_return noSuchHost(id);
-  co_return viewOf(engine_.state(), *host, now());
+  return onceDurable(runner::showHost(engine_.state(), id, now()));
 }
 
 asio::awaitable<Result<std::vector<StagingItem>>> EngineService::staging(HostId id) {
-  const Result<void> durable = co_await turns_.durable();
-  if (!durable) co_return durable.error();
-  const Host* host = engine_.state().findHost(id);
-  if (host == nullptr) co_return noSuchHost(id);
-  co_return stagingOf(engine_.state(), *host);
+  return onceDurable(runner::staging(engine_.state(), id));
 }
 
 asio::awaitable<Result<HostView>> EngineService::setDraining(Principal who, HostId id, bool on) {
   const Result<void> set = engine_.setDraining(id, on, now());
-  if (!set) co_return set.error();
+  if (!set) return onceDurable<HostView>(set.error());
   log::info("{} set host {} {}", who.name, id, on ? "draining" : "active");
-  Result<HostView> view = co_await showHost(id);
-  co_return view;
+  return showHost(id);
 }
 
 asio::awaitable<Result<HostView>> EngineService::confirmHost(Principal who, HostId id) {
   const Result<void> confirmed = engine_.confirmHost(id, now());
-  if (!confirmed) co_return confirmed.error();
+  if (!confirmed) return onceDurable<HostView>(confirmed.error());
   log::warn("{} confirmed host {}", who.name, id);
-  Result<HostView> view = co_await showHost(id);
-  co_return view;
+  return showHost(id);
 }
 
 asio::awaitable<Result<HistoryPage>> EngineService::history(HistoryQuery query) {
@@ -418,16 +294,11 @@ asio::awaitable<Result<void>> EngineService::putToken(Principal who, TokenRecord
   state.tokens.emplace(hash, std::move(token));
   state.touchToken(id);
   log::info("{} changed token {}", who.name, id);
-  const Result<void> durable = co_await turns_.durable();
-  co_return durable;
+  return onceDurable(Result<void>());
 }
 
-std::vector<TokenRecord> EngineService::listTokens() const {
-  std::vector<TokenRecord> tokens;
-  for (const auto& [hash, token] : engine_.state().tokens) tokens.push_back(token);
-  std::sort(tokens.begin(), tokens.end(),
-            [](const auto& a, const auto& b) { return a.created_at < b.created_at; });
-  return tokens;
+asio::awaitable<Result<std::vector<TokenRecord>>> EngineService::listTokens() {
+  return onceDurable(runner::listTokens(engine_.state()));
 }
 
 void EngineService::release(Effects& effects) {

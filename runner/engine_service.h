@@ -13,8 +13,8 @@
 
 namespace vms::runner {
 
-/// The client's side of the daemon: each call changes the engine's state at once and answers after
-/// the turn is durable.
+/// The client's side of the daemon: each call reads or changes the engine's state at once, and
+/// answers with what it saw then as soon as that is durable (S13). Errors tell of the state too.
 class EngineService final : public Service {
  public:
   EngineService(asio::any_io_executor executor, Clock& clock, Engine& engine, Store& store,
@@ -48,7 +48,7 @@ class EngineService final : public Service {
   EngineFigures figures() const override;
   std::optional<TokenRecord> findToken(const std::string& hash) const override;
   asio::awaitable<Result<void>> putToken(Principal who, TokenRecord token) override;
-  std::vector<TokenRecord> listTokens() const override;
+  asio::awaitable<Result<std::vector<TokenRecord>>> listTokens() override;
 
   /// Tells watchers what changed.
   void release(Effects& effects);
@@ -61,6 +61,9 @@ class EngineService final : public Service {
   struct EventClient;
   class EventWatchImpl;
 
+  /// `answer`, once everything that it can tell of is durable.
+  template <class T>
+  asio::awaitable<Result<T>> onceDurable(Result<T> answer);
   /// Refuses what would add work while the disk is full.
   Result<void> hasRoom() const;
   Now now() const { return turns_.now(); }

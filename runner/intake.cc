@@ -59,44 +59,6 @@ bool runsAlready(EngineState& state, const Vm& vm) {
   return attempt.state == AttemptState::Running || attempt.state == AttemptState::Ready;
 }
 
-Result<void> checkVm(EngineState& state, const Vm& vm, const RunOptions& options) {
-  const std::string& name = vm.record.spec.name;
-  if (vm.run) {
-    const Run& open = state.run(*vm.run);
-    if (open.record.cancel_wished) {
-      return Error{ErrorClass::Busy, "VM '" + name + "' is being cancelled; try again shortly"};
-    }
-    if (!sameWish(open.record.options, options)) {
-      return Error{ErrorClass::Busy, "VM '" + name +
-                                         "' is being started with another host or paused flag; "
-                                         "cancel that request first"};
-    }
-    return {};
-  }
-  if (!vm.attempt) return {};
-  const AttemptRecord& attempt = state.attempt(*vm.attempt).record;
-  if (attempt.stop_wished != AttemptRecord::StopWish::None) {
-    return Error{ErrorClass::Busy, "VM '" + name + "' is being stopped; try again when it is"};
-  }
-  if (attempt.movedAway()) {
-    return Error{ErrorClass::Busy, "VM '" + name + "' was " + attempt.error};
-  }
-  if (attempt.state == AttemptState::Unknown) {
-    return Error{ErrorClass::Busy, "VM '" + name + "' may run on host " + attempt.host +
-                                       ", which does not answer; it can be started once that is "
-                                       "known"};
-  }
-  if (attempt.state != AttemptState::Running && attempt.state != AttemptState::Ready) {
-    return Error{ErrorClass::Busy, "VM '" + name + "' is being started on host " + attempt.host +
-                                       "; try again shortly"};
-  }
-  if (options.host && *options.host != attempt.host) {
-    return Error{ErrorClass::Busy, "VM '" + name + "' runs on host " + attempt.host +
-                                       "; stop it before it is started on " + *options.host};
-  }
-  return {};
-}
-
 Run& newRun(EngineState& state, const Request& request, Vm& vm, const Now& now) {
   Run run;
   RunRecord& record = run.record;
@@ -202,6 +164,67 @@ void emitWish(EngineState& state, Attempt& attempt, const Now& now) {
 
 }  // namespace
 
+Result<CheckedStart> checkStart(const EngineState& state, const StartRequest& what,
+                                const Now& now) {
+  if (auto ok = checkOptions(state, what); !ok) return ok.error();
+  Result<std::vector<VmId>> ids = selectVms(state, what.selection);
+  if (!ids) return ids.error();
+  if (ids->size() > state.options.max_request_vms) {
+    return Error{ErrorClass::TooLarge, std::to_string(ids->size()) +
+                                           " VMs in one request; at most " +
+                                           std::to_string(state.options.max_request_vms)};
+  }
+  if (state.open_runs + ids->size() > state.options.max_open_runs) {
+    return Error{ErrorClass::RateLimited, std::to_string(state.open_runs) +
+                                              " runs are open already; wait for some to finish"};
+  }
+  CheckedStart checked;
+  checked.vms = std::move(*ids);
+  checked.options.host = what.host;
+  checked.options.avoid = what.avoid;
+  checked.options.paused = what.paused;
+  if (what.deadline) checked.options.deadline = now.wall + *what.deadline;
+  return checked;
+}
+
+Result<void> checkVm(EngineState& state, const Vm& vm, const RunOptions& options) {
+  const std::string& name = vm.record.spec.name;
+  if (vm.run) {
+    const Run& open = state.run(*vm.run);
+    if (open.record.cancel_wished) {
+      return Error{ErrorClass::Busy, "VM '" + name + "' is being cancelled; try again shortly"};
+    }
+    if (!sameWish(open.record.options, options)) {
+      return Error{ErrorClass::Busy, "VM '" + name +
+                                         "' is being started with another host or paused flag; "
+                                         "cancel that request first"};
+    }
+    return {};
+  }
+  if (!vm.attempt) return {};
+  const AttemptRecord& attempt = state.attempt(*vm.attempt).record;
+  if (attempt.stop_wished != AttemptRecord::StopWish::None) {
+    return Error{ErrorClass::Busy, "VM '" + name + "' is being stopped; try again when it is"};
+  }
+  if (attempt.movedAway()) {
+    return Error{ErrorClass::Busy, "VM '" + name + "' was " + attempt.error};
+  }
+  if (attempt.state == AttemptState::Unknown) {
+    return Error{ErrorClass::Busy, "VM '" + name + "' may run on host " + attempt.host +
+                                       ", which does not answer; it can be started once that is "
+                                       "known"};
+  }
+  if (attempt.state != AttemptState::Running && attempt.state != AttemptState::Ready) {
+    return Error{ErrorClass::Busy, "VM '" + name + "' is being started on host " + attempt.host +
+                                       "; try again shortly"};
+  }
+  if (options.host && *options.host != attempt.host) {
+    return Error{ErrorClass::Busy, "VM '" + name + "' runs on host " + attempt.host +
+                                       "; stop it before it is started on " + *options.host};
+  }
+  return {};
+}
+
 Result<RequestId> createRequest(EngineState& state, const Principal& who, const StartRequest& what,
                                 const Now& now) {
   const std::pair key(who.name, what.idempotency_key);
@@ -215,24 +238,10 @@ Result<RequestId> createRequest(EngineState& state, const Principal& who, const 
       return known->second;
     }
   }
-  if (auto ok = checkOptions(state, what); !ok) return ok.error();
-  Result<std::vector<VmId>> ids = selectVms(state, what.selection);
-  if (!ids) return ids.error();
-  if (ids->size() > state.options.max_request_vms) {
-    return Error{ErrorClass::TooLarge, std::to_string(ids->size()) +
-                                           " VMs in one request; at most " +
-                                           std::to_string(state.options.max_request_vms)};
-  }
-  if (state.open_runs + ids->size() > state.options.max_open_runs) {
-    return Error{ErrorClass::RateLimited, std::to_string(state.open_runs) +
-                                              " runs are open already; wait for some to finish"};
-  }
-  RunOptions options;
-  options.host = what.host;
-  options.avoid = what.avoid;
-  options.paused = what.paused;
-  if (what.deadline) options.deadline = now.wall + *what.deadline;
-  for (const VmId& id : *ids) {
+  const Result<CheckedStart> checked = checkStart(state, what, now);
+  if (!checked) return checked.error();
+  const auto& [ids, options] = *checked;
+  for (const VmId& id : ids) {
     if (auto ok = checkVm(state, state.vm(id), options); !ok) return ok.error();
   }
 
@@ -244,14 +253,14 @@ Result<RequestId> createRequest(EngineState& state, const Principal& who, const 
   request.record.body_hash = what.body_hash;
   request.record.priority = what.priority.value_or(-1);
   request.record.options = options;
-  request.record.total = static_cast<std::uint32_t>(ids->size());
+  request.record.total = static_cast<std::uint32_t>(ids.size());
   request.record.created_at = now.wall;
   request.open = request.record.total;
   if (!what.idempotency_key.empty()) state.keys.emplace(key, id);
   state.touchRequest(id);
   state.effects.touched.insert(id);
 
-  for (const VmId& vm_id : *ids) {
+  for (const VmId& vm_id : ids) {
     Vm& vm = state.vm(vm_id);
     const bool up = runsAlready(state, vm);
     const bool shared = vm.run.has_value();
@@ -276,7 +285,7 @@ Result<RequestId> createRequest(EngineState& state, const Principal& who, const 
   }
   ++state.counters.requests_accepted;
   if (request.record.priority < 0) request.record.priority = VmRecord{}.priority;
-  if (ids->empty()) {
+  if (ids.empty()) {
     request.record.finished_at = now.wall;
     state.finished_requests.push_back(id);
   }

@@ -10,6 +10,17 @@
 /// answer once the turn is durable (S13).
 namespace vms::runner {
 
+/// The VMs of a request that could be accepted as a whole, and how they are to run.
+struct CheckedStart {
+  std::vector<VmId> vms;
+  RunOptions options;
+};
+/// What does not depend on a single VM: options, selection, limits.
+Result<CheckedStart> checkStart(const EngineState& state, const StartRequest& what, const Now& now);
+
+/// Busy: what `vm` does now goes with no new run, nor with joining the open one (S22).
+Result<void> checkVm(EngineState& state, const Vm& vm, const RunOptions& options);
+
 /// Accepts one bulk request whole, or refuses it whole. The same principal and key again gives the
 /// same request, KeyReused if the body differs (S23).
 Result<RequestId> createRequest(EngineState& state, const Principal& who, const StartRequest& what,

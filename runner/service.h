@@ -61,6 +61,9 @@ struct VmView {
   std::optional<AttemptRecord> attempt;  ///< The open one.
 };
 
+/// Rows that a page holds at most.
+constexpr std::size_t kPageRows = 1'000;
+
 struct VmPage {
   std::vector<VmView> vms;  ///< By name.
   std::string next_cursor;
@@ -82,11 +85,12 @@ struct RequestPage {
   std::string next_cursor;
 };
 
-/// Where a request would go now; nothing is reserved.
+/// What a request would do to a VM now; nothing is reserved.
 struct DryRunItem {
   std::string vm_name;
-  std::optional<HostId> host;
-  std::string why_not;  ///< When there is no host.
+  std::string state;           ///< As VmView::state: what runs already stays where it is.
+  std::optional<HostId> host;  ///< Where it would go, or where it is.
+  std::string why_not;         ///< When there is no host.
 };
 
 struct StopVms {
@@ -174,7 +178,7 @@ class Service {
   /// Tokens by the hash of their secret; for authentication.
   virtual std::optional<TokenRecord> findToken(const std::string& hash) const = 0;
   virtual asio::awaitable<Result<void>> putToken(Principal who, TokenRecord token) = 0;
-  virtual std::vector<TokenRecord> listTokens() const = 0;
+  virtual asio::awaitable<Result<std::vector<TokenRecord>>> listTokens() = 0;
 };
 
 }  // namespace vms::runner

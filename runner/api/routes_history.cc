@@ -12,7 +12,7 @@
 namespace vms::runner::api {
 namespace {
 
-constexpr std::int64_t kPageMax = 1000;
+constexpr auto kPageMax = static_cast<std::int64_t>(kPageRows);
 constexpr std::int64_t kExportMax = 100'000'000;
 
 enum class Format { Json, Ndjson, Csv };

@@ -34,7 +34,7 @@ Result<StartRequest> readStart(const HttpRequest& request) {
   what.selection = readSelection(*fields);
   what.host = fields->text("host", 64);
   if (what.host && !isValidHostId(*what.host)) fields->refuse("host", "is not a host's name");
-  what.avoid = fields->texts("avoid", 10'000).value_or(std::vector<std::string>());
+  what.avoid = fields->texts("avoid", 1'000).value_or(std::vector<std::string>());
   for (const HostId& host : what.avoid) {
     if (!isValidHostId(host)) fields->refuse("avoid", "holds '" + host + "', not a host's name");
   }
@@ -101,7 +101,7 @@ asio::awaitable<Result<HttpReply>> createRequest(const ApiContext* context, Call
 
 asio::awaitable<Result<HttpReply>> listRequests(const ApiContext* context, Call call) {
   Fields fields = Fields::ofQuery(call.request);
-  const auto limit = static_cast<std::size_t>(fields.integer("limit", 1, 1000).value_or(100));
+  const auto limit = static_cast<std::size_t>(fields.integer("limit", 1, kPageRows).value_or(100));
   const std::string cursor = fields.text("cursor", 1024).value_or("");
   if (auto read = fields.finish(); !read) co_return read.error();
   auto work = [limit, cursor](Service& service) { return service.listRequests(limit, cursor); };

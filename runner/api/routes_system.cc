@@ -22,9 +22,7 @@ HttpReply textReply(int status, std::string type, std::string text) {
 }
 
 asio::awaitable<Result<std::vector<TokenRecord>>> tokensOf(const ApiContext* context) {
-  auto work = [](Service& service) -> asio::awaitable<Result<std::vector<TokenRecord>>> {
-    co_return service.listTokens();
-  };
+  auto work = [](Service& service) { return service.listTokens(); };
   return onEngine(context, std::move(work));
 }
 

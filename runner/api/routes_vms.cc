@@ -9,7 +9,6 @@
 namespace vms::runner::api {
 namespace {
 
-constexpr std::int64_t kPageMax = 10'000;
 constexpr std::size_t kCursorBytes = 1024;
 
 template <class Settings>
@@ -100,7 +99,8 @@ asio::awaitable<Result<HttpReply>> listVms(const ApiContext* context, Call call)
   VmSelection which;
   if (const auto selector = fields.labels("selector")) which.selector = *selector;
   which.all = which.selector.empty();
-  const auto limit = static_cast<std::size_t>(fields.integer("limit", 1, kPageMax).value_or(1000));
+  const auto limit =
+      static_cast<std::size_t>(fields.integer("limit", 1, kPageRows).value_or(kPageRows));
   const std::string cursor = fields.text("cursor", kCursorBytes).value_or("");
   if (auto read = fields.finish(); !read) co_return read.error();
   auto work = [which, limit, cursor](Service& service) {

@@ -210,6 +210,7 @@ json::object stopJson(const StopItem& item) {
 json::object dryRunJson(const DryRunItem& item) {
   json::object out;
   out["vm_name"] = item.vm_name;
+  out["state"] = item.state;
   out["host"] = item.host ? json::value(*item.host) : json::value();
   out["why_not"] = textOrNull(item.why_not);
   return out;

@@ -52,23 +52,36 @@ Outcome<json::object> bodyOf(const RunOptions& options) {
 Outcome<int> dryRun(ApiClient& api, const Settings& settings, json::object body) {
   const auto rows = rowsOf(api.send("POST", "/v1/requests?dry_run=true", std::move(body)), "vms");
   if (!rows) return rows.error();
-  printRows(settings, *rows, {{"vm_name", "VM"}, {"host", "HOST"}, {"why_not", "WHY NOT", true}});
+  printRows(settings, *rows,
+            {{"vm_name", "VM"},
+             {"state", "STATE", false, true},
+             {"host", "HOST"},
+             {"why_not", "WHY NOT", true}});
   std::map<std::string, std::size_t> per_host;
-  std::size_t nowhere = 0;
+  std::size_t would_start = 0, refused = 0;
   for (const auto& row : *rows) {
-    const std::string host = row.is_object() ? stringOf(row.get_object(), "host") : std::string();
-    ++(host.empty() ? nowhere : per_host[host]);
+    if (!row.is_object()) continue;
+    const json::object& vm = row.get_object();
+    const std::string state = stringOf(vm, "state");
+    if (!stringOf(vm, "why_not").empty()) {
+      ++refused;
+    } else if (state == "stopped" || state == "queued" || state == "held") {
+      ++would_start;
+      ++per_host[stringOf(vm, "host")];
+    }
   }
   if (settings.format() == Output::Table) {
-    std::string summary =
-        fmt::format("\n{} of {} VMs would start", rows->size() - nowhere, rows->size());
+    std::string summary = fmt::format("\n{} of {} VMs would start", would_start, rows->size());
     for (const auto& [host, count] : per_host) {
       summary += fmt::format("{} {} on {}", host == per_host.begin()->first ? ":" : ",", count,
                              printable(host));
     }
+    if (const std::size_t up = rows->size() - would_start - refused; up > 0) {
+      summary += fmt::format("; {} run already or are being started", up);
+    }
     put(summary + "\n");
   }
-  return nowhere == 0 ? kExitOk : kExitFailed;
+  return refused == 0 ? kExitOk : kExitFailed;
 }
 
 Outcome<int> run(const Settings& settings, const RunOptions& options) {
@@ -129,7 +142,7 @@ void addRunCommand(CLI::App& app, Action& action) {
       *command,
       "A VM that runs already counts as up. Without --wait the request's id is printed at once.\n"
       "Exit status with --wait: 0 all are up, 1 some failed, 3 --timeout passed; with --dry-run:\n"
-      "0 all would start, 1 some would not. Ctrl-C ends the waiting, not the request.",
+      "0 all would be up, 1 some would not. Ctrl-C ends the waiting, not the request.",
       {"vmsctl run --all --wait --timeout 5m", "vmsctl run web1 web2 --avoid host3 --deadline 60s",
        "vmsctl run --selector tier=web --dry-run"});
   command->callback([&action, options]() {

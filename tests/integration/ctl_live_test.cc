@@ -93,6 +93,16 @@ TEST_F(CtlLive, ADryRunSumsUpPerHost) {
   EXPECT_THAT(none.out, HasSubstr("\n0 of 3 VMs would start\n"));
 }
 
+TEST_F(CtlLive, ADryRunCountsWhatRunsAlreadyAsUp) {
+  server_.onEngine([](FakeService& service) {
+    service.vms.at("web1").state = service.vms.at("web2").state = "running";
+  });
+  const Finished some = ctl({"run", "--all", "--dry-run"});
+  EXPECT_EQ(some.status, 0);
+  EXPECT_THAT(some.out, HasSubstr("\n1 of 3 VMs would start: 1 on host1; 2 run already or are "
+                                  "being started\n"));
+}
+
 TEST_F(CtlLive, ShowsVmsOfASelector) {
   const json::array rows =
       rowsOf(ctl({"vm", "show", "--selector", "tier=web", "--output", "json"}));

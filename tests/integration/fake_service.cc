@@ -266,6 +266,7 @@ asio::awaitable<Result<std::vector<DryRunItem>>> FakeService::dryRun(StartReques
   for (const std::string& name : *names) {
     DryRunItem item;
     item.vm_name = name;
+    item.state = vms.at(name).state;
     if (hosts.empty()) item.why_not = "no host is there";
     if (!hosts.empty()) item.host = hosts.begin()->first;
     items.push_back(std::move(item));
@@ -430,10 +431,10 @@ asio::awaitable<Result<void>> FakeService::putToken(Principal who, TokenRecord t
   co_return Result<void>();
 }
 
-std::vector<TokenRecord> FakeService::listTokens() const {
+asio::awaitable<Result<std::vector<TokenRecord>>> FakeService::listTokens() {
   std::vector<TokenRecord> list;
   for (const auto& [hash, token] : tokens) list.push_back(token);
-  return list;
+  co_return list;
 }
 
 }  // namespace vms::runner

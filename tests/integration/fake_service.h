@@ -78,7 +78,7 @@ class FakeService final : public Service {
   EngineFigures figures() const override { return {}; }
   std::optional<TokenRecord> findToken(const std::string& hash) const override;
   asio::awaitable<Result<void>> putToken(Principal who, TokenRecord token) override;
-  std::vector<TokenRecord> listTokens() const override;
+  asio::awaitable<Result<std::vector<TokenRecord>>> listTokens() override;
 
  private:
   struct Known;

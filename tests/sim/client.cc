@@ -287,24 +287,55 @@ void Client::look() {
     checkHosts(*hosts);
     const auto requests = co_await service.listRequests(10, "");
     if (!requests) co_return judge("list requests", requests.error());
-    for (const runner::RequestView& view : requests->requests) {
-      const std::uint32_t sum = view.queued + view.placed + view.sent + view.staged +
-                                view.building + view.running + view.ready + view.failed +
-                                view.held + view.unknown + view.cancelled;
-      if (sum != view.request.total) {
-        cluster_.checkers().fail("wrong_answer", "the counts of a request sum to " +
-                                                     std::to_string(sum) + " of " +
-                                                     std::to_string(view.request.total));
-      }
-    }
+    checkRequests(requests->requests);
     runner::HistoryQuery query;
     query.limit = 20;
     const auto page = co_await service.history(query);
     if (!page) co_return judge("history", page.error());
     const auto vms = co_await service.listVms(runner::VmSelection{}, 100, "");
     if (!vms) co_return judge("list VMs", vms.error());
+    checkVms(vms->vms);
     co_return Verdict::Done;
   });
+}
+
+void Client::checkRequests(const std::vector<runner::RequestView>& requests) {
+  for (const runner::RequestView& view : requests) {
+    const std::uint32_t sum = view.queued + view.placed + view.sent + view.staged + view.building +
+                              view.running + view.ready + view.failed + view.held + view.unknown +
+                              view.cancelled;
+    if (sum != view.request.total) {
+      cluster_.checkers().fail("wrong_answer", "the counts of a request sum to " +
+                                                   std::to_string(sum) + " of " +
+                                                   std::to_string(view.request.total));
+    }
+    const auto& stored = cluster_.store().contents().requests;
+    const auto row = stored.find(view.request.id);
+    if (row != stored.end() && row->second.batches >= view.batches &&
+        (row->second.finished_at || view.state == "active")) {
+      continue;
+    }
+    cluster_.checkers().fail("revealed_before_durable",
+                             "request " + view.request.id.str() + " was told before it was stored");
+  }
+}
+
+void Client::checkVms(const std::vector<runner::VmView>& vms) {
+  const StoreContents& stored = cluster_.store().contents();
+  for (const runner::VmView& view : vms) {
+    const auto row = stored.vms.find(view.vm.spec.id);
+    bool durable = row != stored.vms.end() && row->second.epoch >= view.vm.epoch;
+    if (view.attempt) {
+      const auto attempt = stored.attempts.find(view.attempt->ref.attempt);
+      durable = durable && attempt != stored.attempts.end() &&
+                attempt->second.stop_wished >= view.attempt->stop_wished &&
+                (attempt->second.running_at || !view.attempt->running_at);
+    }
+    if (durable) continue;
+    cluster_.checkers().fail(
+        "revealed_before_durable",
+        "VM " + view.vm.spec.name + " was told as " + view.state + " before that was stored");
+  }
 }
 
 void Client::checkHosts(const std::vector<runner::HostView>& hosts) {

@@ -77,6 +77,9 @@ class Client {
   Verdict judge(const std::string& what, const Error& error);
   Verdict judgeStart(const StartOrder& order, const Result<runner::RequestView>& result);
   void checkHosts(const std::vector<runner::HostView>& hosts);
+  /// Besides what they say: all of it is stored by the time it is told (S13).
+  void checkRequests(const std::vector<runner::RequestView>& requests);
+  void checkVms(const std::vector<runner::VmView>& vms);
 
   struct Accepted {
     RequestId request;

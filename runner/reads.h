@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runner/engine_state.h"
+#include "runner/service.h"
+
+/// What clients ask of the engine's state. Synchronous; whoever tells the answer to a client waits
+/// until what it was read from is durable (S13).
+namespace vms::runner {
+
+/// By name, after `cursor`; nothing selected means all.
+Result<VmPage> listVms(const EngineState& state, VmSelection which, std::size_t limit,
+                       const std::string& cursor);
+Result<VmView> showVm(const EngineState& state, const std::string& name_or_id);
+
+/// Newest first, after `cursor`.
+Result<RequestPage> listRequests(const EngineState& state, std::size_t limit,
+                                 const std::string& cursor, const Now& now);
+Result<RequestView> showRequest(const EngineState& state, RequestId id, const Now& now);
+
+Result<std::vector<HostView>> listHosts(const EngineState& state, const Now& now);
+Result<HostView> showHost(const EngineState& state, const HostId& id, const Now& now);
+Result<std::vector<StagingItem>> staging(const EngineState& state, const HostId& id);
+
+/// Oldest first.
+Result<std::vector<TokenRecord>> listTokens(const EngineState& state);
+
+}  // namespace vms::runner
