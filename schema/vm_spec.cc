@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "schema/base/memory_size.h"
 #include "schema/xml_reader.h"
 
 namespace vms {
@@ -301,8 +302,8 @@ Result<std::vector<VmDocument>> parseDomainXml(std::string_view text,
                                                const DomainXmlLimits& limits) {
   if (text.size() > limits.document_bytes) {
     return Error(ErrorClass::TooLarge,
-                 "the document has " + std::to_string(text.size()) + " bytes, at most " +
-                     std::to_string(limits.document_bytes) + " are accepted: split it");
+                 "the document has " + std::to_string(text.size()) + " bytes, more than the " +
+                     formatMemorySize(limits.document_bytes) + " that are accepted: split it");
   }
   const Result<std::vector<XmlSpan>> domains = domainsOf(text, limits);
   if (!domains) return domains.error();
@@ -312,10 +313,10 @@ Result<std::vector<VmDocument>> parseDomainXml(std::string_view text,
   for (const XmlSpan& span : *domains) {
     const std::string_view slice = text.substr(span.begin, span.end - span.begin);
     if (slice.size() > limits.domain_bytes) {
-      return Error(ErrorClass::TooLarge, "line " + std::to_string(lineOf(text, span.begin)) +
-                                             ": <domain>: has " + std::to_string(slice.size()) +
-                                             " bytes, at most " +
-                                             std::to_string(limits.domain_bytes) + " are accepted");
+      return Error(ErrorClass::TooLarge,
+                   "line " + std::to_string(lineOf(text, span.begin)) + ": <domain>: has " +
+                       std::to_string(slice.size()) + " bytes, more than the " +
+                       formatMemorySize(limits.domain_bytes) + " that are accepted");
     }
     // A domain that leaned on a declaration of <domains> would not stand alone.
     XmlLimits xml_limits;

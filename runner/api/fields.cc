@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "schema/base/json.h"
+#include "schema/base/memory_size.h"
 
 namespace vms::runner::api {
 namespace {
@@ -101,11 +102,18 @@ std::optional<std::string> Fields::text(std::string_view name, std::size_t max_b
   const json::value* value = find(name);
   if (value == nullptr) return std::nullopt;
   const auto* text = value->if_string();
-  if (text == nullptr || text->empty() || text->size() > max_bytes) {
-    refuse(name, fmt::format("must be a text of 1 to {} bytes", max_bytes));
-    return std::nullopt;
+  if (text == nullptr) {
+    refuse(name, "must be a text");
+  } else if (text->empty()) {
+    refuse(name, "is empty");
+  } else if (text->size() > max_bytes) {
+    const std::string most =
+        max_bytes < kKiB ? std::to_string(max_bytes) : formatMemorySize(max_bytes);
+    refuse(name, fmt::format("has {} bytes; at most {} are accepted", text->size(), most));
+  } else {
+    return std::string(*text);
   }
-  return std::string(*text);
+  return std::nullopt;
 }
 
 std::optional<std::int64_t> Fields::integer(std::string_view name, std::int64_t low,
@@ -234,7 +242,7 @@ SettingFields readSettings(Fields& fields, std::string_view labels_name) {
   if (const auto gate = fields.text("gate", 32)) {
     settings.gate = parseGate(*gate);
     if (!settings.gate) {
-      fields.refuse("gate", "must be running, guest-agent or delay:TIME up to 24h, as delay:30s");
+      fields.refuse("gate", "must be running, guest-agent or delay:TIME up to 1h, as delay:30s");
     }
   }
   settings.labels = fields.labels(labels_name);
@@ -251,7 +259,7 @@ std::optional<Gate> parseGate(std::string_view text) {
   }
   if (!text.starts_with(kDelay)) return std::nullopt;
   const auto delay = parseDuration(text.substr(kDelay.size()));
-  if (!delay || *delay <= Duration::zero() || *delay > std::chrono::hours(24)) return std::nullopt;
+  if (!delay || *delay <= Duration::zero() || *delay > std::chrono::hours(1)) return std::nullopt;
   gate.kind = Gate::Kind::Delay;
   gate.delay = *delay;
   return gate;

@@ -19,6 +19,7 @@
 
 #include "runner/api/http_wire.h"
 #include "schema/base/log.h"
+#include "schema/base/memory_size.h"
 #include "schema/base/task_group.h"
 
 namespace vms::runner::api {
@@ -289,13 +290,14 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
   asio::awaitable<bool> refuseInput(error_code why) {
     unread_ = true;
     if (why == http::error::body_limit) {
-      co_return co_await refuse(413, "the body has more than the allowed " +
-                                         std::to_string(shared_->options.body_bytes) +
-                                         " bytes; send it in parts");
+      co_return co_await refuse(413, "the body is larger than the " +
+                                         formatMemorySize(shared_->options.body_bytes) +
+                                         " that are accepted; send it in parts");
     }
     if (why == http::error::header_limit || why == http::error::buffer_overflow) {
-      co_return co_await refuse(431, "the header has more than the allowed " +
-                                         std::to_string(shared_->options.header_bytes) + " bytes");
+      co_return co_await refuse(431, "the header is larger than the " +
+                                         formatMemorySize(shared_->options.header_bytes) +
+                                         " that are accepted; send a shorter one");
     }
     static const auto& category = make_error_code(http::error::bad_method).category();
     if (why.category() != category || why == http::error::end_of_stream ||

@@ -1,3 +1,6 @@
+#include <sstream>
+
+#include "runner/api/routes.h"
 #include "tests/unit/api_fixture.h"
 
 namespace vms::runner::api {
@@ -103,7 +106,7 @@ TEST_F(Routes, MistakesInBodiesAreNamed) {
 TEST_F(Routes, MistakesInQueriesAreNamed) {
   const std::vector<std::pair<const char*, const char*>> cases = {
       {"/v1/vms?limit=0", "'limit'"},
-      {"/v1/vms?limit=10001", "'limit'"},
+      {"/v1/vms?limit=1001", "'limit'"},
       {"/v1/vms?limit=ten", "'limit'"},
       {"/v1/vms?limit=1&limit=2", "'limit'"},
       {"/v1/vms?page=2", "'page'"},
@@ -123,6 +126,37 @@ TEST_F(Routes, MistakesInQueriesAreNamed) {
     EXPECT_EQ(answer.status, 400) << target;
     EXPECT_NE(answer.text("detail").find(named), std::string::npos)
         << target << " -> " << answer.text("detail");
+  }
+}
+
+TEST_F(Routes, LimitsAreThoseOfTheDocument) {
+  std::istringstream text{std::string(openApiDocument())};
+  std::string path;
+  int found = 0;
+  for (std::string line; std::getline(text, line);) {
+    if (line.starts_with("  /") && line.ends_with(":")) path = line.substr(2, line.size() - 3);
+    const std::size_t maximum = line.find("maximum: ");
+    if (line.find("{name: limit") == std::string::npos || maximum == std::string::npos) continue;
+    const int most = std::stoi(line.substr(maximum + std::string("maximum: ").size()));
+    EXPECT_EQ(static_cast<std::size_t>(most), kPageRows) << path;
+    EXPECT_EQ(send("GET", path + "?limit=" + std::to_string(most)).status, 200) << path;
+    EXPECT_EQ(send("GET", path + "?limit=" + std::to_string(most + 1)).status, 400) << path;
+    ++found;
+  }
+  EXPECT_EQ(found, 2);
+}
+
+TEST_F(Routes, SizesOfTextsAreNamed) {
+  const std::vector<std::pair<std::string, const char*>> cases = {
+      {R"({"xml": ""})", "field 'xml' is empty"},
+      {R"({"xml": 7})", "field 'xml' must be a text"},
+      {R"({"xml": "<domain/>", "gate": ")" + std::string(300, 'x') + R"("})",
+       "field 'gate' has 300 bytes; at most 32 are accepted"},
+  };
+  for (const auto& [body, said] : cases) {
+    const Answer answer = send("POST", "/v1/vms", body);
+    EXPECT_EQ(answer.status, 400) << body;
+    EXPECT_NE(answer.text("detail").find(said), std::string::npos) << answer.text("detail");
   }
 }
 
