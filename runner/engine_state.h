@@ -114,6 +114,7 @@ struct Unseen {
   VmId next_vm;                       ///< Where the next look at `vms` begins.
   RequestId next_request;
   TimePoint due;                 ///< Of the next look; changes gather until then.
+  bool look_again = false;       ///< A turn ended before `due`: hosts may have changed in it.
   std::optional<VmId> vms_told;  ///< The first time: VMs up to this one have been told.
   std::optional<RequestId> requests_told;
   bool all_vms = false, all_requests = false;

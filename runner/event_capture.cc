@@ -93,7 +93,8 @@ std::optional<EventBatch> captureEvents(EngineState& state, const Now& now) {
   if (!state.unseen) return std::nullopt;
   Unseen& unseen = *state.unseen;
   const bool filled = unseen.all_vms && unseen.all_requests;
-  if (filled && now.mono < unseen.due) return std::nullopt;
+  unseen.look_again = filled && now.mono < unseen.due;
+  if (unseen.look_again) return std::nullopt;
   EventBatch batch;
   tellVms(state, unseen, batch);
   if (!unseen.all_vms) fillVms(state, unseen, batch);
@@ -116,7 +117,8 @@ TimePoint nextCapture(const EngineState& state, const Now& now) {
   if (!state.unseen) return TimePoint::max();
   const Unseen& unseen = *state.unseen;
   if (!unseen.all_vms || !unseen.all_requests) return now.mono;
-  return unseen.vms.empty() && unseen.requests.empty() ? TimePoint::max() : unseen.due;
+  const bool nothing = unseen.vms.empty() && unseen.requests.empty() && !unseen.look_again;
+  return nothing ? TimePoint::max() : unseen.due;
 }
 
 }  // namespace vms::runner

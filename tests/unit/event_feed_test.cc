@@ -4,6 +4,8 @@
 
 #include <set>
 
+#include "runner/event_capture.h"
+
 namespace vms::runner {
 namespace {
 
@@ -288,6 +290,24 @@ TEST_F(Feed, ClientsAtOnePlaceShareTheirPieces) {
   client_.drain(feed_, second);
   feed_.apply(vms({vm(1, "queued")}), 11);
   EXPECT_EQ(feed_.next(first), feed_.next(second));
+}
+
+TEST(Capture, AHostThatChangesBeforeTheIntervalIsOverHasItsTurnAtItsEnd) {
+  Rng rng(1);
+  EngineState state(EngineOptions{}, rng);
+  state.hosts["h1"].record.id = "h1";
+  startCapture(state);
+  Now now{TimePoint{} + seconds(1), {}};
+  EXPECT_EQ(captureEvents(state, now).value().hosts.size(), 1u);
+  EXPECT_EQ(nextCapture(state, now), TimePoint::max());
+
+  state.hosts["h1"].record.alarm = "cloned";
+  now.mono = now.mono + milliseconds(10);
+  EXPECT_FALSE(captureEvents(state, now));
+  now.mono = nextCapture(state, now);
+  EXPECT_EQ(now.mono, TimePoint{} + milliseconds(1'100));
+  EXPECT_EQ(captureEvents(state, now).value().hosts[0].state, "quarantined");
+  EXPECT_EQ(nextCapture(state, now), TimePoint::max());
 }
 
 }  // namespace
