@@ -37,6 +37,14 @@ Error existsAlready(const std::filesystem::path& target) {
           target.string() + " exists; give a new name or move it away, nothing is overwritten"};
 }
 
+/// Whether the open file is the one at `path`, and not one that was renamed since.
+bool isAt(int fd, const std::filesystem::path& path) {
+  struct stat open_file {};
+  struct stat named_file {};
+  return ::fstat(fd, &open_file) == 0 && ::lstat(path.c_str(), &named_file) == 0 &&
+         open_file.st_dev == named_file.st_dev && open_file.st_ino == named_file.st_ino;
+}
+
 /// The file under its temporary name: goes unless it has got its own.
 class Draft {
  public:
@@ -45,7 +53,8 @@ class Draft {
     path += ".part";
     UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!fd) return errnoError(errno, "cannot create " + path.string());
-    if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    // What another process has given its name meanwhile is a finished copy.
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0 || !isAt(fd.get(), path)) {
       return Error(ErrorClass::Busy, "another process writes " + path.string() +
                                          "; wait for it to end or give another name");
     }
