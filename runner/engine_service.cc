@@ -204,8 +204,9 @@ asio::awaitable<Result<std::unique_ptr<RequestWatch>>> EngineService::watchReque
 Result<std::unique_ptr<EventWatch>> EngineService::watchEvents(EventKinds kinds,
                                                                std::optional<EventId> last,
                                                                std::function<void()> on_change) {
+  if (stopping_) return Error{ErrorClass::Unavailable, "the engine is stopping; try again shortly"};
   std::erase_if(event_clients_, [](const auto& client) { return client.expired(); });
-  if (stopping_ || event_clients_.size() >= kMaxEventClients) {
+  if (event_clients_.size() >= kMaxEventClients) {
     return Error{ErrorClass::Unavailable,
                  std::to_string(event_clients_.size()) +
                      " clients watch all events, which is the most that this engine serves; close "
