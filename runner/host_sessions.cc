@@ -103,6 +103,9 @@ void HostSessions::release(Effects& effects) {
   for (Effects::Outgoing& outgoing : effects.frames) {
     const auto found = links_.find(outgoing.session);
     if (found == links_.end()) continue;
+    // A term that was raised meanwhile has ended these sessions, and commands nothing more (S8).
+    const bool commands = outgoing.frame.has_bulk_create() || outgoing.frame.has_command();
+    if (commands && outgoing.frame.term() != engine_.state().marks.term.value) continue;
     if (outgoing.frame.has_acknowledge()) {
       outgoing.frame.mutable_acknowledge()->set_commit(engine_.state().marks.commit.value);
     }

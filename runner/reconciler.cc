@@ -309,9 +309,16 @@ void onOutcome(EngineState& state, Host& host, const proto::Outcome& outcome, co
       break;
     }
     case proto::Outcome::CANCELLED:
+      // Who cancelled it may have been forgotten by a restored database; here it is still wanted.
       failAttempt(state, *attempt,
                   hasStarted(attempt->record) ? AttemptState::Ended : AttemptState::Failed,
-                  {ErrorClass::Cancelled, "cancelled"}, now);
+                  attempt->record.cancel_wished
+                      ? EndCause{ErrorClass::Cancelled, "cancelled"}
+                      : EndCause{ErrorClass::HostNotReady,
+                                 "host " + host.record.id +
+                                     " undid it for a cancellation that this database does not "
+                                     "know"},
+                  now);
       break;
     case proto::Outcome::ENDED: {
       if (attempt->record.movedAway()) break;  // Told again.
@@ -347,15 +354,18 @@ void onAbsent(EngineState& state, Host& host, Attempt& attempt, const Now& now) 
                 now);
     return;
   }
-  const bool cancelled = attempt.record.cancel_wished;
-  const AttemptState final_state = mayFollow(attempt.record.state, AttemptState::Refused)
-                                       ? AttemptState::Refused
-                                       : AttemptState::Failed;
-  failAttempt(state, attempt, final_state,
-              cancelled ? EndCause{ErrorClass::Cancelled, "cancelled"}
-                        : EndCause{ErrorClass::HostNotReady,
-                                   "the command did not reach host " + host.record.id},
-              now);
+  EndCause cause{ErrorClass::HostNotReady, "the command did not reach host " + host.record.id};
+  AttemptState final_state = mayFollow(attempt.record.state, AttemptState::Refused)
+                                 ? AttemptState::Refused
+                                 : AttemptState::Failed;
+  if (attempt.record.accepted_at) {
+    // What became of it has been forgotten there: it may have run for all we know.
+    cause.message =
+        "host " + host.record.id + " accepted it and no longer knows of it; was its journal lost?";
+    final_state = AttemptState::Ended;
+  }
+  if (attempt.record.cancel_wished) cause = EndCause{ErrorClass::Cancelled, "cancelled"};
+  failAttempt(state, attempt, final_state, std::move(cause), now);
 }
 
 /// The command that says what is wished of the attempt now.

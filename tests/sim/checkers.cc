@@ -10,9 +10,9 @@ Checkers::Checkers(World& world, StoreDisk& store) : world_(world), store_(store
   store_.afterCommit([this](const std::vector<runner::Change>& changes) { afterCommit(changes); });
 }
 
-void Checkers::watch(SimHost& host, JournalDisk& journal, HostId name) {
+void Checkers::watch(SimHost& host, JournalDisk& journal, HostId name, const bool& elsewhere) {
   WatchedHost& watched = hosts_[host.id()];
-  watched = WatchedHost{&host, &journal, std::move(name)};
+  watched = WatchedHost{&host, &journal, std::move(name), &elsewhere};
   for (const auto& [id, claim] : journal.claims()) {
     claimed_[host.id()].insert(id);
     Epoch& floor = floors_[host.id()][claim.claim.ref.vm];

@@ -26,7 +26,8 @@ struct Violation {
 struct WatchedHost {
   const SimHost* host = nullptr;
   const JournalDisk* journal = nullptr;
-  HostId name;  ///< That its certificate proves.
+  HostId name;                      ///< That its certificate proves.
+  const bool* elsewhere = nullptr;  ///< Its agent works with another hypervisor (S4).
 };
 
 /// What a host has told the engine in its present session.
@@ -45,7 +46,7 @@ class Checkers {
  public:
   Checkers(World& world, StoreDisk& store);
 
-  void watch(SimHost& host, JournalDisk& journal, HostId name);
+  void watch(SimHost& host, JournalDisk& journal, HostId name, const bool& elsewhere);
   void watch(Network& network);
 
   /// A client was told that its request is accepted (S13).

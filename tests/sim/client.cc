@@ -264,6 +264,7 @@ void Client::answerAlarms() {
   submit("answer alarms", [this](Service& service) -> asio::awaitable<Verdict> {
     const auto hosts = co_await service.listHosts();
     if (!hosts) co_return judge("list hosts", hosts.error());
+    cluster_.endImpostors();  // One may have come since.
     for (const runner::HostView& view : *hosts) {
       if (view.host.alarm.empty() && view.host.confirmed) continue;
       cluster_.world().tell("operator: confirms " + view.host.id +

@@ -77,7 +77,7 @@ SimCluster::SimCluster(std::uint64_t seed, std::vector<HostSize> sizes)
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     nodes_.push_back(std::make_unique<Node>(world_, "h" + std::to_string(i + 1), sizes[i]));
     Node& node = *nodes_.back();
-    checkers_.watch(node.host, node.journal, node.name());
+    checkers_.watch(node.host, node.journal, node.name(), node.uses_other);
   }
   checkers_.watch(network_);
 }
@@ -104,7 +104,7 @@ Node& SimCluster::addClone(Node& original) {
   // One that booted while the original was silent could not be told from it (S3).
   clone.host.bootedLongAgo();
   clone.journal.copyFrom(original.journal);
-  checkers_.watch(clone.host, clone.journal, clone.name());
+  checkers_.watch(clone.host, clone.journal, clone.name(), clone.uses_other);
   return clone;
 }
 

@@ -176,6 +176,8 @@ void Checkers::epochSaidSpent(const WatchedHost& host, const AttemptRef& ref,
   if (host.journal->floorOf(ref.vm) < ref.epoch) {
     fail("said_before_durable", what + ", before that epoch was journaled as spent");
   }
+  // Without a journal it cannot know that this is not its hypervisor; the engine does (S4).
+  if (*host.elsewhere && host.journal->wipes() > 0) return;
   const auto real = host.host->domains().find(ref.vm);
   // Of what had started, a second create by an earlier life of the agent may be left; it comes
   // paused, finds its claim spent, and is destroyed (S2). Of what never started none may be. An
