@@ -182,6 +182,20 @@ std::string complaintOf(const CLI::App& app, const std::vector<std::string>& wor
   return cutTo(printable(why), 300) + "; see '" + pathOf(*at) + " --help'";
 }
 
+std::string emptyValueOf(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_type_size() == 0) continue;
+    const auto& values = option->results();
+    if (std::find(values.begin(), values.end(), "") == values.end()) continue;
+    return option->get_name() + " is empty; give it a value" +
+           (option->get_positional() ? "" : ", or leave it out");
+  }
+  for (const CLI::App* command : app.get_subcommands()) {
+    if (std::string found = emptyValueOf(*command); !found.empty()) return found;
+  }
+  return {};
+}
+
 std::unique_ptr<CLI::App> makeCommandLine(Settings& settings, Action& action) {
   auto app = std::make_unique<CLI::App>("run virtual machines in bulk through a VmsRunner engine",
                                         "vmsctl");

@@ -17,6 +17,10 @@ std::unique_ptr<CLI::App> makeCommandLine(Settings& settings, Action& action);
 std::string complaintOf(const CLI::App& app, const std::vector<std::string>& words,
                         const std::string& why);
 
+/// What of the parsed line was given as an empty text, and what to do; empty if nothing was. A
+/// script's unset variable must not pass for an option that was left out.
+std::string emptyValueOf(const CLI::App& app);
+
 /// The word of `known` that was most likely meant by `word`; empty when none is near.
 std::string nearestOf(const std::string& word, const std::vector<std::string>& known);
 

@@ -48,6 +48,9 @@ int run(int argc, char** argv) {
     const std::vector<std::string> words(argv + 1, argv + argc);
     return fail(Failure(kExitUsage, complaintOf(*app, words, error.what())));
   }
+  if (const std::string empty = emptyValueOf(*app); !empty.empty()) {
+    return fail(Failure(kExitUsage, empty));
+  }
   if (!settings.timeout.empty()) {
     const auto limit = settings.timeLimit();
     if (!limit || *limit <= Duration::zero()) {
