@@ -26,7 +26,7 @@ struct HttpRequest {
   std::string target;                             ///< As it came, for logs and `instance`.
   std::vector<std::string> segments;              ///< Of the path, percent-decoded.
   std::multimap<std::string, std::string> query;  ///< Percent-decoded.
-  std::map<std::string, std::string> headers;     ///< Lower-case names; the last one wins.
+  std::map<std::string, std::string> headers;     ///< Lower-case names; repeated ones are joined.
   std::string body;                               ///< Empty while being admitted.
   bool has_body = false;                          ///< A body follows the head.
   std::string peer;                               ///< "ADDRESS:PORT".

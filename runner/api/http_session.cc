@@ -200,6 +200,7 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
       if (ec) co_return false;
       buffer_.commit(size);
     }
+    http10_ = head_only_ = false;
     Parser parser;
     parser.header_limit(static_cast<std::uint32_t>(shared_->options.header_bytes));
     parser.body_limit(shared_->options.body_bytes);

@@ -37,6 +37,15 @@ TEST_F(ApiHttp, HeadHasNoBodyAndTheConnectionGoesOn) {
   EXPECT_NE(answer.find("ready\n"), std::string::npos);
 }
 
+TEST_F(ApiHttp, ARefusalAfterAHeadHasItsBody) {
+  ApiServer server(folder_);
+  std::string head = get(server, "/healthz");
+  head.replace(0, 3, "HEAD");
+  const std::string answer = talk(server, head + "garbage\r\n\r\n");
+  EXPECT_NE(answer.find("HTTP/1.1 400 "), std::string::npos) << answer;
+  EXPECT_TRUE(answer.ends_with("}\n")) << answer;
+}
+
 TEST_F(ApiHttp, RefusesWhatIsNoHttp) {
   ApiServer server(folder_);
   EXPECT_EQ(talk(server, "garbage\r\n\r\n").find("HTTP/1.1 400 "), 0u);
