@@ -1,5 +1,6 @@
 #include "hostagent/flows/stop.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -58,7 +59,9 @@ asio::awaitable<void> runForceOff(AgentCore& core, AttemptId id) {
   co_await destroyForSure(core, attempt->ref());
   core.destroy_lane.finish();
   core.pumpDestroys();
-  decideEnd(core, *attempt, StopReason::Destroyed);
+  // It may have ended, or left for another host, before it could be destroyed.
+  const std::optional<StopReason> seen = std::exchange(attempt->stopped, std::nullopt);
+  decideEnd(core, *attempt, seen.value_or(StopReason::Destroyed));
   co_await core.ledger.persist();
   tellEnd(core, *attempt);
   core.release(*attempt);
