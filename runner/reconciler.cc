@@ -10,6 +10,7 @@
 #include "runner/run_book.h"
 #include "schema/base/check.h"
 #include "schema/base/log.h"
+#include "schema/base/utf8.h"
 #include "schema/frames.h"
 
 namespace vms::runner {
@@ -165,7 +166,8 @@ Attempt* findOpen(EngineState& state, const Host& host, const AttemptRef& ref) {
 EndCause causeFrom(const std::string& error_class, const std::string& message,
                    ErrorClass otherwise) {
   constexpr std::size_t kMaxMessage = 4'096;
-  return {parseErrorClass(error_class).value_or(otherwise), message.substr(0, kMaxMessage)};
+  return {parseErrorClass(error_class).value_or(otherwise),
+          std::string(cutUtf8(message, kMaxMessage))};
 }
 
 void onHeartbeat(EngineState& state, Host& host, const proto::AgentHeartbeat& beat) {
@@ -324,7 +326,7 @@ void onOutcome(EngineState& state, Host& host, const proto::Outcome& outcome, co
       if (attempt->record.movedAway()) break;  // Told again.
       applyPhases(state, *attempt, outcome.phases(), now);
       if (!hasStarted(attempt->record)) attemptRuns(state, *attempt, now);
-      attempt->record.stop_reason = outcome.stop_reason().substr(0, 64);
+      attempt->record.stop_reason = cutUtf8(outcome.stop_reason(), 64);
       attempt->record.stopped_at =
           now.wall - milliseconds(static_cast<std::int64_t>(
                          std::min<std::uint64_t>(outcome.ended_age_ms(), std::uint64_t{1} << 40)));
@@ -528,7 +530,7 @@ Result<void> onFrame(EngineState& state, SessionNumber number, const proto::Fram
         noteStranger(state, host, *ref, false);
       } else if (!hasStarted(attempt->record)) {
         applyPhases(state, *attempt, frame.progress().phases(), now);
-        const std::string waiting = frame.progress().waiting_for().substr(0, kMaxHelloText);
+        const std::string waiting(cutUtf8(frame.progress().waiting_for(), kMaxHelloText));
         if (waiting != attempt->record.error) {
           attempt->record.error = waiting;
           state.touchAttempt(ref->attempt);

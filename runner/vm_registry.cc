@@ -3,6 +3,7 @@
 #include <set>
 
 #include "runner/dependency_cycle.h"
+#include "schema/base/utf8.h"
 
 namespace vms::runner {
 namespace {
@@ -26,8 +27,8 @@ Result<void> checkLabels(const std::map<std::string, std::string>& labels) {
   }
   for (const auto& [key, value] : labels) {
     if (key.empty() || key.size() > kMaxLabelBytes || value.size() > kMaxLabelBytes) {
-      return Error{ErrorClass::Invalid,
-                   "label '" + key.substr(0, 40) + "': key and value have 1 to 256 bytes"};
+      return Error{ErrorClass::Invalid, "label '" + std::string(cutUtf8(key, 40)) +
+                                            "': key and value have 1 to 256 bytes"};
     }
   }
   return {};

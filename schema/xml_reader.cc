@@ -8,6 +8,8 @@
 #include <system_error>
 #include <utility>
 
+#include "schema/base/utf8.h"
+
 namespace vms {
 namespace {
 
@@ -374,14 +376,11 @@ Result<XmlOutline> outlineXml(std::string_view text, const XmlLimits& limits) {
 }
 
 std::string excerptOf(std::string_view text, std::size_t max) {
-  std::size_t cut = std::min(text.size(), max);
-  while (cut > 0 && cut < text.size() && (static_cast<unsigned char>(text[cut]) & 0xC0U) == 0x80U) {
-    --cut;
-  }
-  std::string shown(text.substr(0, cut));
+  std::string shown(cutUtf8(text, max));
+  const bool whole = shown.size() == text.size();
   std::replace_if(
       shown.begin(), shown.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }, '?');
-  return cut < text.size() ? shown + "..." : shown;
+  return whole ? shown : shown + "...";
 }
 
 std::size_t lineOf(std::string_view text, std::size_t position) {

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <utility>
+
+#include "schema/base/utf8.h"
 
 namespace vms::hostagent {
 namespace {
@@ -73,8 +76,10 @@ Error lastLibvirtError(std::string_view what) {
     return {ErrorClass::HostRejected, message + "it gave no reason"};
   }
   message += last->message == nullptr ? "error " + std::to_string(last->code) : last->message;
-  // What QEMU said comes with its line breaks; an error is one line.
+  // What QEMU said comes with its line breaks and with bytes of any kind; an error is one line, and
+  // a frame with what is no text would be refused whole, again and again.
   std::replace(message.begin(), message.end(), '\n', ' ');
+  message = asUtf8(std::move(message));
   while (!message.empty() && message.back() == ' ') message.pop_back();
   return {classifyLibvirtError(last->domain, last->code), std::move(message)};
 }

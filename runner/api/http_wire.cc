@@ -5,6 +5,8 @@
 #include <optional>
 #include <utility>
 
+#include "schema/base/utf8.h"
+
 namespace vms::runner::api {
 namespace {
 
@@ -16,29 +18,6 @@ int hexValue(char c) noexcept {
 }
 
 bool isControl(char c) noexcept { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
-
-/// Well-formed by the length of its sequences; no overlong forms and no surrogates.
-bool isUtf8(std::string_view text) noexcept {
-  for (std::size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t more = lead < 0x80   ? 0
-                             : lead < 0xc2 ? 4
-                             : lead < 0xe0 ? 1
-                             : lead < 0xf0 ? 2
-                                           : 3;
-    if (more > 3 || lead > 0xf4 || i + more >= text.size()) return false;
-    for (std::size_t k = 1; k <= more; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      if ((next & 0xc0U) != 0x80U) return false;
-      if (k == 1 && ((lead == 0xe0 && next < 0xa0) || (lead == 0xed && next > 0x9f) ||
-                     (lead == 0xf0 && next < 0x90) || (lead == 0xf4 && next > 0x8f))) {
-        return false;
-      }
-    }
-    i += more + 1;
-  }
-  return true;
-}
 
 std::optional<std::string> percentDecode(std::string_view text) {
   std::string out;

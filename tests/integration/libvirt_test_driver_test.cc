@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "hostagent/libvirt/errors.h"
+#include "schema/proto/agent.pb.h"
 #include "tests/integration/libvirt_test_support.h"
 
 namespace vms::hostagent {
@@ -240,6 +242,15 @@ TEST(LibvirtUnreachable, MayBeDestroyedWithoutStop) {
   hypervisor->start([](HypervisorEvent) {});
   context.run_one_for(std::chrono::milliseconds(50));
   hypervisor.reset();
+}
+
+TEST(LibvirtErrors, CanBeSentWhateverBytesTheyHold) {
+  EXPECT_EQ(virConnectOpen("test\xff\x1b[1m:///default"), nullptr);
+  const Error error = lastLibvirtError("connect");
+  EXPECT_THAT(error.message, HasSubstr("test"));
+  proto::Frame frame;
+  frame.mutable_outcome()->set_error(error.message);
+  EXPECT_TRUE(proto::Frame().ParseFromString(frame.SerializeAsString())) << error.message;
 }
 
 }  // namespace

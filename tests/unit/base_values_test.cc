@@ -9,6 +9,7 @@
 #include "schema/base/memory_size.h"
 #include "schema/base/rng.h"
 #include "schema/base/time.h"
+#include "schema/base/utf8.h"
 #include "schema/base/uuid.h"
 
 namespace vms {
@@ -178,6 +179,26 @@ TEST(Uuids, Version7SortsByTimeAndIsUnique) {
   EXPECT_EQ(older.str().substr(0, 13), "01a1f805-ec1b");
   std::unordered_set<Uuid> seen;
   for (int i = 0; i < 10'000; ++i) EXPECT_TRUE(seen.insert(makeUuidV7(now, rng)).second);
+}
+
+TEST(Utf8, KnowsWellFormedText) {
+  EXPECT_TRUE(isUtf8(""));
+  EXPECT_TRUE(isUtf8("a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80z"));
+  for (const char* const bad : {"\xff", "a\x80", "\xc3", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80",
+                                "\xf0\x9f\x98", "\xf4\x90\x80\x80", "\xe2\x82z"}) {
+    EXPECT_FALSE(isUtf8(bad));
+    EXPECT_TRUE(isUtf8(asUtf8(bad))) << asUtf8(bad);
+  }
+  EXPECT_EQ(asUtf8("\xc3\xa4 \xe2\x82z\x1b[1m\n"), "\xc3\xa4 ??z?[1m?");
+}
+
+TEST(Utf8, IsCutBetweenCharacters) {
+  const std::string text = "a\xe2\x82\xac!";
+  EXPECT_EQ(cutUtf8(text, 0), "");
+  EXPECT_EQ(cutUtf8(text, 1), "a");
+  EXPECT_EQ(cutUtf8(text, 3), "a");
+  EXPECT_EQ(cutUtf8(text, 4), "a\xe2\x82\xac");
+  EXPECT_EQ(cutUtf8(text, 5), text);
 }
 
 }  // namespace
