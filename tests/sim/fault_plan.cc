@@ -289,7 +289,10 @@ void FaultPlan::heal() {
     node->journal.setFull(false);
     node->host.profile() = HypervisorProfile{};
     node->host.setHung(false);
-    if (node->isClone()) continue;
+    if (node->isClone()) {
+      cluster_.powerOff(*node);
+      continue;
+    }
     cluster_.powerOn(*node);
     node->host.startDaemon();
     cluster_.startAgent(*node);

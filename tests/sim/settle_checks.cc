@@ -55,10 +55,12 @@ bool Checkers::heldForGoodReason(const RunRecord& run) const {
     for (const auto& [attempt_id, other] : store_.contents().attempts) {
       if (other.host == id && !isFinal(other.state)) used += other.memory;
     }
+    // Nor is there room where something runs that the store knows nothing of.
     for (const auto& [vm_id, domain] : watched.host->domains()) {
-      if (!domain.info.claim || domain.info.claim->host != watched.name) {
-        used += domain.info.memory;
-      }
+      const std::optional<Claim>& claim = domain.info.claim;
+      const AttemptRecord* const open = claim ? attempt(claim->ref.attempt) : nullptr;
+      const bool counted = open != nullptr && open->host == id && !isFinal(open->state);
+      if (!counted) used += domain.info.memory;
     }
     if (used + vm->second.spec.memory <= watched.host->memory()) return false;
   }

@@ -110,7 +110,8 @@ Node& SimCluster::addClone(Node& original) {
 
 void SimCluster::endImpostors() {
   for (const auto& node : nodes_) {
-    if (node->isClone()) crashAgent(*node);
+    // The whole machine, with what an operator may have moved there.
+    if (node->isClone() && node->agent.alive()) powerOff(*node);
     if (!node->uses_other) continue;
     crashAgent(*node);
     node->uses_other = false;
