@@ -172,15 +172,14 @@ Result<void> Engine::confirmHost(const HostId& id, const Now& now) {
   }
   const bool about_moves = host->record.confirmed && host->record.alarm.empty();
   if (!host->record.alarm.empty()) {
-    // Whatever comes next is judged as if the old boot had been silent for ever.
+    // Only the boot that the alarm told of: a clone that comes next is judged as any other.
     host->record.alarm.clear();
-    host->silence_is_exact = false;
+    host->vouched_boot = std::exchange(host->refused_boot, {});
     if (host->open.empty()) {
       // Nothing of ours depends on which hypervisor it was, so the next list may name another.
       host->record.hypervisor_uri.clear();
       host->record.hypervisor_host_uuid.clear();
     }
-    host->record.last_seen = now.wall - std::chrono::hours(24 * 365 * 10);
   }
   host->record.confirmed = true;
   // Who confirms an identity or a restore has not said anything about guests that were moved away.

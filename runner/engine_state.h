@@ -82,9 +82,11 @@ struct MessageInFlight {
 struct Host {
   HostRecord record;
   std::optional<SessionState> session;
-  TimePoint last_word;                 ///< Of the last session, unmoved by our own pauses (S3).
-  TimePoint silent_since;              ///< While there is no session; since start at the earliest.
-  bool silence_is_exact = false;       ///< False: since before the engine's start (S3).
+  TimePoint last_word;            ///< Of the last session, unmoved by our own pauses (S3).
+  TimePoint silent_since;         ///< While there is no session; since start at the earliest.
+  bool silence_is_exact = false;  ///< False: since before the engine's start (S3).
+  std::string refused_boot;       ///< Came last and was refused: what the alarm is about (S3).
+  std::string vouched_boot;       ///< A person has confirmed that boot; the former one is over.
   bool speaks_for_hypervisor = false;  ///< What this session calls gone is gone (S4).
   bool lost = false;  ///< Silent for longer than the time-out; its attempts are UNKNOWN.
   batcher::BatchWindow window{batcher::WindowPolicy{}};

@@ -18,8 +18,10 @@ Result<BootVerdict> judgeBoot(const Host& host, const proto::Hello& hello,
   const auto& retired = record.retired_boots;
   if (std::find(retired.begin(), retired.end(), hello.boot_id()) != retired.end()) {
     return Error{ErrorClass::Forbidden, "an agent came with boot " + hello.boot_id() +
-                                            ", which ended before; is the machine a clone?"};
+                                            ", which ended before; is the machine a clone? If it "
+                                            "is the right one, reboot it"};
   }
+  if (host.vouched_boot == hello.boot_id()) return BootVerdict::Rebooted;
   // The new boot must have begun after the last word of the old one. What this engine did not hear
   // itself is known only to the granularity of the stored time.
   const Duration silence = host.silence_is_exact

@@ -24,10 +24,15 @@ void countFrame(std::map<int, FrameTraffic>& traffic, const proto::Frame& frame,
 
 /// One connection, from its first byte to its last.
 struct HostSessions::Link {
-  Link(const asio::any_io_executor& executor, std::unique_ptr<Connection> connection_in)
-      : connection(std::move(connection_in)), outgoing(executor), heard(executor) {}
+  Link(const asio::any_io_executor& executor, std::unique_ptr<Connection> connection_in,
+       TimePoint since_in)
+      : connection(std::move(connection_in)),
+        since(since_in),
+        outgoing(executor),
+        heard(executor) {}
 
   std::unique_ptr<Connection> connection;
+  TimePoint since;  ///< Its agent has said nothing before.
   HostId host;
   SessionNumber session = 0;
   proto::Hello hello;
@@ -66,7 +71,7 @@ asio::awaitable<void> HostSessions::run() {
       co_await clock_.sleepFor(milliseconds(100));
       continue;
     }
-    auto link = std::make_shared<Link>(executor_, std::move(*accepted));
+    auto link = std::make_shared<Link>(executor_, std::move(*accepted), clock_.now());
     group_.spawn("session of " + link->connection->peer().common_name,
                  [this, link] { return serve(link); });
   }
@@ -135,6 +140,9 @@ asio::awaitable<void> HostSessions::serve(std::shared_ptr<Link> link) {
     co_await refuse(link, free.error());
     co_return;
   }
+  // The hello was under way and has waited here; meanwhile the machine went on running (S3).
+  const Duration waited = clock_.now() - link->since;
+  link->hello.set_uptime_ms(link->hello.uptime_ms() + static_cast<std::uint64_t>(toMs(waited)));
   const Result<SessionNumber> session =
       openSession(engine_.state(), link->host, link->hello, turns_.now());
   turns_.kick();

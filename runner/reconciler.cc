@@ -478,6 +478,7 @@ Result<SessionNumber> openSession(EngineState& state, const HostId& id, const pr
   if (!verdict) {
     log::error("host {}: {}", id, verdict.error().message);
     host.record.alarm = verdict.error().message;
+    host.refused_boot = hello.boot_id();
     state.touchHost(id);
     return verdict.error();
   }
@@ -491,6 +492,8 @@ Result<SessionNumber> openSession(EngineState& state, const HostId& id, const pr
   session.credits = hello.credits();
   host.session = std::move(session);
   host.speaks_for_hypervisor = false;
+  host.refused_boot.clear();
+  host.vouched_boot.clear();
   host.lost = false;
   host.strangers.clear();
   host.refused.clear();
