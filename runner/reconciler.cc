@@ -295,6 +295,10 @@ void onOutcome(EngineState& state, Host& host, const proto::Outcome& outcome, co
     }
     return;
   }
+  if (attempt->record.movedAway()) {  // Told again: the host has had its last word on it.
+    acknowledge(state, host, outcome);
+    return;
+  }
   switch (outcome.kind()) {
     case proto::Outcome::STARTED:
       onStarted(state, *attempt, outcome, now);
@@ -323,7 +327,6 @@ void onOutcome(EngineState& state, Host& host, const proto::Outcome& outcome, co
                   now);
       break;
     case proto::Outcome::ENDED: {
-      if (attempt->record.movedAway()) break;  // Told again.
       applyPhases(state, *attempt, outcome.phases(), now);
       if (!hasStarted(attempt->record)) attemptRuns(state, *attempt, now);
       attempt->record.stop_reason = cutUtf8(outcome.stop_reason(), 64);
