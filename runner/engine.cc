@@ -1,6 +1,7 @@
 #include "runner/engine.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "runner/dispatcher.h"
@@ -10,6 +11,7 @@
 #include "runner/reconciler.h"
 #include "runner/run_book.h"
 #include "schema/base/check.h"
+#include "schema/frames.h"
 
 namespace vms::runner {
 namespace {
@@ -65,6 +67,17 @@ void resumeRun(EngineState& state, Run& run, const Now& now) {
   } else {
     makeReady(state, run);
   }
+}
+
+/// Whether the host has told of everything that takes room there. What it still builds under
+/// attempts that a restored store lacks is in no list yet, and its size is not known.
+bool hasReported(const Host& host) {
+  if (!host.session || !host.session->listed || host.session->staged > 0) return false;
+  std::set<VmId> untold = host.strangers;
+  for (const auto& [key, domain] : host.listed) {
+    if (const auto vm = idFromBytes<VmId>(domain.ref().vm())) untold.erase(*vm);
+  }
+  return untold.empty();
 }
 
 }  // namespace
@@ -160,7 +173,7 @@ bool Engine::restoreIsOver() const {
   return state_.marks.restored && !state_.higher_marks && !state_.hosts.empty() &&
          std::all_of(state_.hosts.begin(), state_.hosts.end(), [](const auto& entry) {
            const Host& host = entry.second;
-           return host.record.confirmed && host.session && host.session->listed;
+           return host.record.confirmed && hasReported(host);
          });
 }
 
@@ -207,13 +220,13 @@ Result<void> Engine::mayStart() const {
   if (!state_.marks.restored) return {};
   std::string waiting;
   for (const auto& [id, host] : state_.hosts) {
-    if (host.record.confirmed && host.session && host.session->listed) continue;
+    if (host.record.confirmed && hasReported(host)) continue;
     waiting += (waiting.empty() ? "" : ", ") + id;
     if (waiting.size() > 200) break;
   }
   return Error{ErrorClass::Unavailable,
-               "the database was restored and nothing starts until every host has reported and an "
-               "operator has confirmed it with 'vmsctl host confirm'" +
+               "the database was restored and nothing starts until every host has reported, builds "
+               "nothing any more, and was confirmed by an operator with 'vmsctl host confirm'" +
                    (waiting.empty() ? std::string{} : "; waiting for " + waiting)};
 }
 
