@@ -43,6 +43,10 @@ struct AgentCore {
   std::set<VmId> inspecting;           ///< A look-up of that domain is under way.
   std::set<VmId> inspect_again;        ///< ... and something happened meanwhile.
 
+  /// VMs whose create has failed because of a foreign domain. It may be gone by now, and the engine
+  /// starts the VM nowhere before a list has told: one follows the next look.
+  std::set<VmId> told_foreign;
+
   std::optional<HypervisorIdentity> identity;  ///< Once asked.
   bool recovered = false;  ///< Journal and hypervisor have been compared since the last connect.
   bool recovered_once = false;  ///< ... and at least once since the start.

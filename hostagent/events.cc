@@ -75,6 +75,7 @@ asio::awaitable<void> lookAt(AgentCore& core, VmId vm) {
     co_await pacer.pause();
   }
   core.inspecting.erase(vm);
+  if (core.told_foreign.erase(vm) > 0) core.outbox.listDomains();
 }
 
 }  // namespace

@@ -260,6 +260,7 @@ void cancelCameTooLate(EngineState& state, Attempt& attempt) {
 /// An agent speaks of an attempt that is not open here. If it is one of a VM that we know, that VM
 /// exists there behind our back until the attempt has ended (S8).
 void noteStranger(EngineState& state, Host& host, const AttemptRef& ref, bool over) {
+  if (over && host.refused.erase(ref.vm) > 0) markForeign(state, host);
   if (state.findAttempt(ref.attempt) != nullptr) return;
   if (over) {
     host.strangers.erase(ref.vm);

@@ -24,7 +24,11 @@ bool isSettled(DomainState state) {
   return state == DomainState::Paused || state == DomainState::Running;
 }
 
-Error notOurs(const Attempt& attempt, const DomainInfo& info) {
+Error notOurs(const AgentCore& core, const Attempt& attempt, const DomainInfo& info) {
+  if (info.claim && info.claim->host == core.options.host) {
+    return Error(ErrorClass::Superseded, "a late domain of an earlier attempt of " +
+                                             attempt.record.name + " is not gone yet");
+  }
   return Error(ErrorClass::Foreign, "a domain with the UUID of " + attempt.record.name +
                                         " runs outside our control as '" + info.name +
                                         "'; end it, or its managed run, by hand");
@@ -55,7 +59,7 @@ asio::awaitable<Result<std::optional<DomainInfo>>> awaitVerdict(AgentCore& core,
       if (!held) co_return std::move(*found);
       continue;
     }
-    if (!isOf(*found, ref)) co_return notOurs(attempt, **found);
+    if (!isOf(*found, ref)) co_return notOurs(core, attempt, **found);
     if (isSettled((*found)->state)) {
       tellWaiting(core, attempt, {});
       co_return std::move(*found);
@@ -222,6 +226,10 @@ asio::awaitable<void> discard(AgentCore& core, Attempt& attempt, Error why) {
   core.ledger.changed(attempt);
   co_await core.ledger.persist();
   tellEnd(core, attempt);
+  // What was in the way may be gone by now, or may be a late domain of ours: it is looked at.
+  const bool foreign = why.error_class == ErrorClass::Foreign;
+  if (foreign) core.told_foreign.insert(ref.vm);
+  if (foreign || why.error_class == ErrorClass::Superseded) attempt.attention = true;
 }
 
 void decideEnd(AgentCore& core, Attempt& attempt, StopReason reason, std::string_view note) {
