@@ -41,7 +41,8 @@ Result<std::vector<DryRunItem>> dryRun(EngineState& state, const StartRequest& w
                                        const Result<void>& may_start, const Now& now) {
   const Result<CheckedStart> checked = checkStart(state, what, now);
   if (!checked) return checked.error();
-  const auto& [ids, options] = *checked;
+  const std::vector<VmId>& ids = checked->vms;
+  const RunOptions& options = checked->options;
 
   // As the ready queue offers them.
   std::vector<std::size_t> order(ids.size());
