@@ -1,5 +1,6 @@
 # vms_use_pch(TARGET [TEST]): shares one precompiled header between all targets, another one between
-# all tests. Sanitizer and release builds read the same few system headers two hundred times otherwise.
+# all tests. Builds read the same few system headers three hundred times otherwise. What that could hide,
+# a header that needs another before it, is the business of tests/checks/check_headers.py.
 option(VMS_PCH "Use precompiled headers" OFF)
 
 if(VMS_PCH)

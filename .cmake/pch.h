@@ -1,5 +1,5 @@
-// What most translation units read anyway, read once per build. Only a shortcut: the dev preset
-// builds without it, which proves that every file includes what it uses.
+// What most translation units read anyway, read once per build. Only a shortcut: every file
+// includes what it uses, and `cmake --preset dev -DVMS_PCH=OFF` proves it.
 #pragma once
 
 #include <fmt/core.h>

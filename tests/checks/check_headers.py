@@ -1,9 +1,10 @@
 """Checks that each header compiles alone: `check_headers.py BUILD_DIRECTORY JOBS`.
 
-A header whose .cc file includes it first has been proven by the build; only others are compiled.
+The build cannot prove it, for its precompiled headers come first.
 """
 
 import concurrent.futures
+import itertools
 import json
 import pathlib
 import re
@@ -15,32 +16,27 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLDERS = ("schema", "batcher", "runner", "hostagent", "tests")
 
 
-def first_include(source):
-    match = re.search(r'^#include [<"]([^>"]+)[>"]', source.read_text(encoding="utf-8"), re.MULTILINE)
-    return match.group(1) if match else ""
-
-
-def flags_by_folder(build):
-    """The compiler and flags of one translation unit for each folder that has any."""
+def command_of(build):
+    """A compiler with all flags that any translation unit of the build needs to find its headers."""
     flags = {}
     for entry in json.loads((build / "compile_commands.json").read_text()):
-        folder = pathlib.Path(entry["file"]).parent
         words = shlex.split(entry["command"])
-        if pathlib.Path(words[0]).name == "ccache":
-            words = words[1:]
-        kept = [words[0]] + [w for w in words[1:] if re.match(r"-(I|D|std=|W)", w)]
-        system = [w for i, w in enumerate(words) if w == "-isystem" or words[i - 1] == "-isystem"]
-        flags.setdefault(folder, kept + system)
-    return flags
+        compiler, *words = words[1:] if pathlib.Path(words[0]).name == "ccache" else words
+        for word, after in zip(words, words[1:]):
+            if word == "-isystem":
+                flags[word, after] = None
+            elif re.match(r"-(I|D|std=|W(?!invalid-pch))", word):
+                flags[word,] = None
+    return [compiler, *itertools.chain.from_iterable(flags)]
 
 
-def compile_alone(header, flags, fallback):
-    folder = header.parent
-    while folder != ROOT and folder not in flags:
-        folder = folder.parent
-    command = flags.get(folder, fallback) + ["-fsyntax-only", "-x", "c++", "-include", str(header), "/dev/null"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return "" if result.returncode == 0 else f"{header.relative_to(ROOT)} does not compile alone:\n{result.stderr}"
+def compile_alone(command, header):
+    result = subprocess.run(
+        [*command, "-fsyntax-only", "-x", "c++", "-include", str(header), "/dev/null"],
+        capture_output=True, text=True, check=False)
+    if result.returncode == 0:
+        return ""
+    return f"{header.relative_to(ROOT)} does not compile alone:\n{result.stderr}"
 
 
 def main():
@@ -48,16 +44,10 @@ def main():
     if not (build / "compile_commands.json").is_file():
         print(f"{build} is not configured")
         return 77
-    flags = flags_by_folder(build)
-    fallback = next(iter(flags.values()))
-    unproven = []
-    for folder in FOLDERS:
-        for header in sorted((ROOT / folder).rglob("*.h")):
-            source = header.with_suffix(".cc")
-            if not source.exists() or first_include(source) != header.relative_to(ROOT).as_posix():
-                unproven.append(header)
+    command = command_of(build)
+    headers = [header for folder in FOLDERS for header in sorted((ROOT / folder).rglob("*.h"))]
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        problems = [p for p in pool.map(lambda h: compile_alone(h, flags, fallback), unproven) if p]
+        problems = [p for p in pool.map(lambda h: compile_alone(command, h), headers) if p]
     print("\n".join(problems), end="\n" if problems else "")
     return 1 if problems else 0
 
