@@ -106,6 +106,7 @@ class Checkers {
   bool wasSaidIn(SessionNumber session, const std::string& what) const;
   void engineSpeaks(const proto::Frame& frame);
   void agentSpeaks(const WatchedHost& host, const proto::Frame& frame);
+  void welcomed(const WatchedHost& host);
 
   // claim_checks.cc
   void journaled(const WatchedHost& host, const std::vector<hostagent::JournalChange>& changes);

@@ -35,7 +35,11 @@ void FaultPlan::planClones(Rng rng) {
               [this, id, direction]() { cluster_.network().setBlocked(id, direction, false); });
       }
     }
-    later(head_start, [this, &clone]() { cluster_.startAgent(clone); });
+    later(head_start, [this, &clone, other_hardware]() {
+      // Its hardware gives it away even where its boot could be the original's next one.
+      if (other_hardware) clone.host.bootedJustNow();
+      cluster_.startAgent(clone);
+    });
     later(head_start + lasts, [this]() { operatorComes(); });
   });
 }

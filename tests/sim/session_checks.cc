@@ -59,4 +59,13 @@ void Checkers::agentSpeaks(const WatchedHost& host, const proto::Frame& frame) {
   }
 }
 
+/// A certificate speaks for the machine that was enrolled with it (S3).
+void Checkers::welcomed(const WatchedHost& host) {
+  const auto& hosts = store_.contents().hosts;
+  const auto row = hosts.find(host.name);
+  if (row == hosts.end() || row->second.hardware_uuid.empty()) return;
+  if (row->second.hardware_uuid == host.host->hardwareUuid()) return;
+  fail("other_machine", host.host->id() + " is welcomed as " + host.name + ", another machine");
+}
+
 }  // namespace vms::sim

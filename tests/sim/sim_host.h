@@ -57,6 +57,7 @@ class SimHost {
   TimePoint bootedAt() const { return booted_at_; }
   /// It has been up since the world began.
   void bootedLongAgo() { booted_at_ = TimePoint{}; }
+  void bootedJustNow() { booted_at_ = world_.now(); }
   bool poweredOn() const { return powered_on_; }
   HypervisorProfile& profile() { return profile_; }
   /// VMs of this name are rejected, with that class, until they are blessed.

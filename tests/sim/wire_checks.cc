@@ -39,6 +39,7 @@ void Checkers::engineFrame(const WatchedHost& host, const proto::Frame& frame) {
   }
   engineSpeaks(frame);
   if (frame.has_welcome()) {
+    welcomed(host);
     HostReport fresh;
     fresh.session = frame.session();
     fresh.ready = true;  // So says its hello, until a heartbeat says otherwise.
