@@ -67,17 +67,17 @@ void WireTap::received(const std::string& message) {
       if (const auto id = idFromBytes<AttemptId>(item.attempt())) batch.attempts.push_back(*id);
     }
   }
-  std::size_t starts = 0;
-  for (const auto& item : frame.acknowledge().items()) {
-    if (item.kind() == proto::Outcome::STARTED) ++starts;
-  }
   const std::lock_guard lock(mutex_);
   bytes_ += message.size();
   ++frames_;
   if (!batch.attempts.empty()) batches_.push_back(std::move(batch));
-  if (starts == 0) return;
-  acknowledged_ += starts;
-  last_acknowledged_us_ = now;
+  for (const auto& item : frame.acknowledge().items()) {
+    const auto id = idFromBytes<AttemptId>(item.ref().attempt());
+    // An outcome that an agent repeats is acknowledged again.
+    const bool first =
+        id && item.kind() == proto::Outcome::STARTED && acknowledged_.insert(*id).second;
+    if (first) last_acknowledged_us_ = now;
+  }
 }
 
 void WireTap::sent(const std::string& message) {
@@ -88,7 +88,7 @@ void WireTap::sent(const std::string& message) {
 
 std::size_t WireTap::acknowledgedStarts() const {
   const std::lock_guard lock(mutex_);
-  return acknowledged_;
+  return acknowledged_.size();
 }
 
 std::int64_t WireTap::lastAcknowledgedUs() const {

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "schema/base/transport.h"
@@ -28,7 +29,7 @@ class WireTap {
   /// A dialer whose connections are watched. The tap outlives it.
   std::unique_ptr<Dialer> watch(std::unique_ptr<Dialer> dialer);
 
-  /// Starts that the engine has acknowledged, so that they are durable.
+  /// Attempts whose start the engine has acknowledged, so that it is durable.
   std::size_t acknowledgedStarts() const;
   std::int64_t lastAcknowledgedUs() const;
   /// Payloads in both directions, before compression and TLS.
@@ -45,7 +46,7 @@ class WireTap {
   void sent(const std::string& message);
 
   mutable std::mutex mutex_;
-  std::size_t acknowledged_ = 0;
+  std::set<AttemptId> acknowledged_;
   std::int64_t last_acknowledged_us_ = 0;
   std::uint64_t bytes_ = 0;
   std::uint64_t frames_ = 0;
