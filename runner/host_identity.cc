@@ -1,8 +1,15 @@
 #include "runner/host_identity.h"
 
 #include <algorithm>
+#include <cstdint>
 
 namespace vms::runner {
+
+Duration uptimeOf(const proto::Hello& hello) {
+  constexpr std::uint64_t kMostMs = std::uint64_t{1} << 40;
+  return milliseconds(
+      static_cast<std::int64_t>(std::min<std::uint64_t>(hello.uptime_ms(), kMostMs)));
+}
 
 Result<BootVerdict> judgeBoot(const Host& host, const proto::Hello& hello,
                               const EngineOptions& options, const Now& now) {
@@ -27,12 +34,12 @@ Result<BootVerdict> judgeBoot(const Host& host, const proto::Hello& hello,
   const Duration silence = host.silence_is_exact
                                ? now.mono - host.last_word
                                : now.wall - record.last_seen - options.last_seen_interval;
-  if (milliseconds(static_cast<std::int64_t>(hello.uptime_ms())) >= silence) {
-    return Error{ErrorClass::Forbidden,
-                 "an agent came with boot " + hello.boot_id() + ", up for " +
-                     formatDuration(milliseconds(static_cast<std::int64_t>(hello.uptime_ms()))) +
-                     ", while boot " + record.boot_id + " was heard " + formatDuration(silence) +
-                     " ago; two machines use this host's identity"};
+  if (uptimeOf(hello) >= silence) {
+    return Error{ErrorClass::Forbidden, "an agent came with boot " + hello.boot_id() + ", up for " +
+                                            formatDuration(uptimeOf(hello)) + ", while boot " +
+                                            record.boot_id + " was heard " +
+                                            formatDuration(silence) +
+                                            " ago; two machines use this host's identity"};
   }
   return BootVerdict::Rebooted;
 }

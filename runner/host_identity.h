@@ -14,6 +14,10 @@ enum class BootVerdict {
   Rebooted,  ///< Proof: every domain of the old boot is gone, if its hypervisor was local (S4).
 };
 
+/// How long the agent says that its machine is up: at most some decades, whatever the hello claims,
+/// so that adding to it cannot overflow and make a long time short.
+Duration uptimeOf(const proto::Hello& hello);
+
 /// Judges hardware UUID and boot id against the host's record. An error is a mismatch that a person
 /// must look at: its message becomes the host's alarm.
 Result<BootVerdict> judgeBoot(const Host& host, const proto::Hello& hello,

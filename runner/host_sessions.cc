@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "runner/host_identity.h"
 #include "runner/reconciler.h"
 #include "schema/base/log.h"
 #include "schema/frames.h"
@@ -141,8 +142,8 @@ asio::awaitable<void> HostSessions::serve(std::shared_ptr<Link> link) {
     co_return;
   }
   // The hello was under way and has waited here; meanwhile the machine went on running (S3).
-  const Duration waited = clock_.now() - link->since;
-  link->hello.set_uptime_ms(link->hello.uptime_ms() + static_cast<std::uint64_t>(toMs(waited)));
+  const Duration up = uptimeOf(link->hello) + (clock_.now() - link->since);
+  link->hello.set_uptime_ms(static_cast<std::uint64_t>(toMs(up)));
   const Result<SessionNumber> session =
       openSession(engine_.state(), link->host, link->hello, turns_.now());
   turns_.kick();

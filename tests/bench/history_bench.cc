@@ -2,8 +2,6 @@
 #include <CLI/Validators.hpp>
 #include <algorithm>
 #include <array>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -25,11 +23,11 @@
 #include "tests/bench/scratch_folder.h"
 #include "tests/bench/start_figures.h"
 #include "tests/bench/subcommand.h"
+#include "tests/integration/await.h"
 
 namespace vms::bench {
 namespace {
 
-namespace asio = boost::asio;
 using runner::HistoryQuery;
 
 constexpr std::uint32_t kRequestsPerCommit = 20;
@@ -37,6 +35,7 @@ constexpr std::size_t kVmsPerCommit = 1000;
 constexpr std::size_t kExportPage = 1000;
 constexpr std::uint32_t kVmsOfATurn = 20;
 constexpr int kCommitsOfRound = 60;
+constexpr Duration kRest = milliseconds(5);  ///< Between two commits that are measured.
 constexpr std::int64_t kDayMs = 24LL * 3600 * 1000;
 
 struct Options {
@@ -47,19 +46,6 @@ struct Options {
   std::uint64_t export_rows = 1'000'000;
   std::string keep_dir;
 };
-
-/// Runs one operation of the store to its end, on the calling thread.
-template <class T>
-T await(asio::awaitable<T> operation) {
-  asio::io_context context;
-  std::optional<T> result;
-  asio::co_spawn(context, std::move(operation), [&](std::exception_ptr error, T value) {
-    if (error) std::rethrow_exception(error);
-    result.emplace(std::move(value));
-  });
-  context.run();
-  return std::move(*result);
-}
 
 double msSince(const Clock& clock, TimePoint begin) {
   return std::chrono::duration<double, std::milli>(clock.now() - begin).count();
@@ -279,7 +265,7 @@ class HistoryBench {
       const TimePoint begin = clock_.now();
       if (auto done = await(store_->commit(std::move(changes))); !done) return done.error();
       company.ms.push_back(msSince(clock_, begin));
-      std::this_thread::sleep_for(milliseconds(5));
+      std::this_thread::sleep_for(kRest);
     }
     return meanwhile ? meanwhile->join() : Result<void>();
   }

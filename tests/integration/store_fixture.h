@@ -18,6 +18,7 @@
 #include "runner/records.h"
 #include "runner/sqlite_store.h"
 #include "schema/base/clock.h"
+#include "tests/integration/await.h"
 
 namespace vms::test {
 
@@ -46,19 +47,6 @@ class HandClock final : public Clock {
   std::atomic<std::int64_t> now_ns = 1;
   std::atomic<std::int64_t> wall_ms = 1'800'000'000'000;
 };
-
-/// Runs one operation to its end.
-template <class T>
-T await(asio::awaitable<T> operation) {
-  asio::io_context context;
-  std::optional<T> result;
-  asio::co_spawn(context, std::move(operation), [&](std::exception_ptr error, T value) {
-    if (error) std::rethrow_exception(error);
-    result.emplace(std::move(value));
-  });
-  context.run();
-  return std::move(*result);
-}
 
 std::string readAll(const std::filesystem::path& path);
 void writeAll(const std::filesystem::path& path, const std::string& content);
