@@ -197,13 +197,15 @@ Outcome<void> ApiClient::download(const std::string& target,
   return {};
 }
 
-Outcome<ApiClient::Streamed> ApiClient::events(const std::string& target,
-                                               const std::function<bool(const SseEvent&)>& on_event,
-                                               const std::function<bool()>& tick) {
+Outcome<ApiClient::StreamEnd> ApiClient::events(
+    const std::string& target, const std::string& last_id,
+    const std::function<bool(const SseEvent&)>& on_event, const std::function<bool()>& tick) {
   SseParser parser;
+  StreamEnd end;
   bool wanted_end = false;
   HttpCall request = call("GET", target);
   request.headers.emplace_back("Accept", "text/event-stream");
+  if (!last_id.empty()) request.headers.emplace_back("Last-Event-ID", last_id);
   HttpClient::StreamHandlers handlers;
   handlers.data = [&](std::string_view piece) {
     for (const SseEvent& event : parser.feed(piece)) {
@@ -219,15 +221,18 @@ Outcome<ApiClient::Streamed> ApiClient::events(const std::string& target,
     return false;
   };
   const auto answer = http_.stream(std::move(request), std::move(handlers));
-  if (wanted_end) return Streamed::Ended;
+  if (wanted_end) return end;
+  end.how = Streamed::Broken;
   if (!answer) {
     if (answer.error().reached == Reached::Nothing) return failureOf(answer.error());
-    return Streamed::Broken;
+    return end;
   }
-  const int status = answer->status;
-  if (status / 100 == 5 || status == 429) return Streamed::Broken;
-  if (status / 100 != 2) return failureOf(*answer, http_.server());
-  return Streamed::Broken;
+  if (answer->status / 100 == 2) return end;
+  Failure refused = failureOf(*answer, http_.server());
+  if (answer->status / 100 != 5 && answer->status != 429) return refused;
+  end.how = Streamed::Refused;
+  end.why = std::move(refused.message);
+  return end;
 }
 
 void ApiClient::pause(Duration time) const {

@@ -32,7 +32,6 @@ class ApiClient {
   static Outcome<ApiClient> open(const Settings& settings);
 
   Outcome<json::value> get(const std::string& target);
-  /// `headers`: beside those that every call has.
   Outcome<json::value> send(std::string method, std::string target,
                             std::optional<json::value> body);
 
@@ -49,12 +48,17 @@ class ApiClient {
   Outcome<void> download(const std::string& target,
                          const std::function<bool(std::string_view)>& piece);
 
-  enum class Streamed { Ended, Broken };
-  /// One connection of an event stream. Broken: it may be opened again. Failures of kind
-  /// kExitUnreachable too; others are final.
-  Outcome<Streamed> events(const std::string& target,
-                           const std::function<bool(const SseEvent&)>& on_event,
-                           const std::function<bool()>& tick);
+  enum class Streamed { Ended, Broken, Refused };
+  struct StreamEnd {
+    Streamed how = Streamed::Ended;
+    std::string why;  ///< What the engine said when it refused.
+  };
+  /// One connection of an event stream, which goes on after the event `last_id` if that is not
+  /// empty. Ended: a callback said so. Broken, and refused for now: it may be opened again.
+  /// Failures of kind kExitUnreachable too; others are final.
+  Outcome<StreamEnd> events(const std::string& target, const std::string& last_id,
+                            const std::function<bool(const SseEvent&)>& on_event,
+                            const std::function<bool()>& tick);
 
   const Clock& clock() const { return *clock_; }
   /// Blocks, at most until an interrupt.

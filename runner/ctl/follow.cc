@@ -36,7 +36,7 @@ class Follower {
     for (;;) {
       got_event_ = false;
       const auto streamed = api_.events(
-          target, [this](const SseEvent& event) { return onEvent(event); },
+          target, "", [this](const SseEvent& event) { return onEvent(event); },
           [this]() { return onTick(); });
       if (progress_.finished()) {
         printer_.finish(progress_, api_.clock().now());

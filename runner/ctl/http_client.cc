@@ -27,7 +27,7 @@ namespace ssl = asio::ssl;
 using boost::system::error_code;
 using tcp = asio::ip::tcp;
 
-constexpr Duration kTick = milliseconds(200);
+constexpr Duration kTick = milliseconds(100);
 constexpr std::size_t kPiece = 64u << 10;
 constexpr std::size_t kAnswerBytes = 256u << 20;
 

@@ -69,7 +69,7 @@ class HttpClient {
   struct StreamHandlers {
     /// A piece of the body; false ends the call.
     std::function<bool(std::string_view)> data;
-    /// Five times a second, also while nothing comes; false ends the call.
+    /// Ten times a second, also while nothing comes; false ends the call.
     std::function<bool()> tick;
   };
   /// Hands out the body of a 2xx answer piece by piece; any other answer is returned whole.

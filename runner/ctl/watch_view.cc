@@ -89,14 +89,17 @@ std::string watchLine(const json::object& view) {
   return line;
 }
 
-std::string watchScreen(const json::object& view, const Screen& screen) {
+std::string watchScreen(const json::object& view, const Screen& screen, const std::string& note) {
   json::array hosts = listOf(view, "hosts");
   for (auto& row : hosts) {
     if (row.is_object()) {
       row.get_object()["free"] = bytesOf(numberOf(row.get_object(), "memory_free"));
     }
   }
-  std::string text = bold(cutTo(watchLine(view), screen.width), screen) + "\n\n";
+  const auto fitted = [&screen](const std::string& line) {
+    return screen.width == 0 ? line : cutTo(line, screen.width);
+  };
+  std::string text = bold(fitted(watchLine(view)), screen) + "\n" + fitted(printable(note)) + "\n";
   text += tableOf(hosts, hostColumns(), screen);
   const json::array& requests = listOf(view, "active_requests");
   text += "\n" + bold("Active requests", screen) + "\n";

@@ -17,7 +17,8 @@ json::object watchView(WallTime now, const json::array& hosts, const json::array
 /// One line of its sums.
 std::string watchLine(const json::object& view);
 
-/// As much of it as fits the screen; every line clears what stood there before.
-std::string watchScreen(const json::object& view, const Screen& screen);
+/// As much of it as fits the screen, `note` below the sums; every line clears what stood there
+/// before.
+std::string watchScreen(const json::object& view, const Screen& screen, const std::string& note);
 
 }  // namespace vms::runner::ctl

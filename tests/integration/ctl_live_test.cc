@@ -54,6 +54,96 @@ TEST_F(CtlLive, WatchPrintsALineForEachViewWithoutATerminal) {
   EXPECT_EQ(ctl({"watch", "--server", "https://127.0.0.1:1"}).status, 5);
 }
 
+/// One view after another, as JSON, until one is as wanted.
+class Views {
+ public:
+  Views() {
+    int ends[2] = {-1, -1};
+    EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    in_ = ends[0];
+    out_ = ends[1];
+  }
+  ~Views() {
+    ::close(in_);
+    ::close(out_);
+  }
+  Views(const Views&) = delete;
+  Views& operator=(const Views&) = delete;
+  int output() const { return out_; }
+
+  bool await(const std::function<bool(const json::object&)>& wanted) {
+    for (;;) {
+      const std::size_t end = rest_.find('\n');
+      if (end == std::string::npos) {
+        std::string piece(1 << 16, '\0');
+        const ssize_t got = ::read(in_, piece.data(), piece.size());
+        if (got <= 0) return false;
+        rest_.append(piece, 0, static_cast<std::size_t>(got));
+        continue;
+      }
+      const auto view = parseJson(rest_.substr(0, end), "view");
+      rest_.erase(0, end + 1);
+      if (view && wanted(view->as_object())) return true;
+    }
+  }
+
+ private:
+  int in_ = -1, out_ = -1;
+  std::string rest_;
+};
+
+EventBatch hostIs(const char* state) {
+  EventBatch batch;
+  HostEvent host;
+  host.host = "host1";
+  host.state = state;
+  batch.hosts.push_back(host);
+  batch.complete = true;
+  return batch;
+}
+
+std::function<bool(const json::object&)> showsHostAs(const char* state) {
+  return [state](const json::object& view) {
+    return view.at("hosts").at(0).at("state") == json::value(state);
+  };
+}
+
+TEST_F(CtlLive, WatchFollowsTheEventsAndGoesOnAfterABreak) {
+  const auto tell = [this](const char* state) {
+    server_.onEngine([state](FakeService& service) {
+      service.tell(hostIs(state));
+      return 0;
+    });
+  };
+  Views views;
+  CtlProcess process(folder_, withContext({"watch", "--interval", "100ms", "--output", "ndjson"}),
+                     {}, {}, -1, views.output());
+  awaitWatchers(1);
+  // Only the stream says so: the list goes on telling "ready".
+  tell("draining");
+  ASSERT_TRUE(views.await(showsHostAs("draining")));
+  server_.stop();
+  server_.start();
+  awaitWatchers(1);
+  tell("quarantined");
+  ASSERT_TRUE(views.await(showsHostAs("quarantined")));
+  process.send(SIGINT);
+  const Finished finished = process.wait();
+  EXPECT_EQ(finished.status, 0) << finished.err;
+}
+
+TEST_F(CtlLive, WatchAsksWhenItCannotFollow) {
+  server_.onEngine([](FakeService& service) {
+    service.refuse_watching = Error(ErrorClass::Unavailable, "128 clients watch all events");
+  });
+  const Finished finished = ctl({"watch", "--count", "3", "--interval", "100ms"});
+  EXPECT_EQ(finished.status, 0);
+  EXPECT_EQ(finished.err,
+            "vmsctl: the engine's events cannot be followed: 128 clients watch all events; asking "
+            "every 100ms instead\n");
+  EXPECT_EQ(std::count(finished.out.begin(), finished.out.end(), '\n'), 3) << finished.out;
+}
+
 TEST_F(CtlLive, WatchBringsTheTerminalBack) {
   const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
   ASSERT_GE(terminal, 0);

@@ -314,6 +314,7 @@ Result<std::unique_ptr<EventWatch>> FakeService::watchEvents(EventKinds kinds,
                                                              std::optional<EventId> last,
                                                              std::function<void()> on_change) {
   if (fail) return *fail;
+  if (refuse_watching) return *refuse_watching;
   auto watch = std::make_unique<EventWatchImpl>(*this, feed_.open(kinds, last));
   event_clients_.emplace(watch.get(), std::move(on_change));
   return std::unique_ptr<EventWatch>(std::move(watch));

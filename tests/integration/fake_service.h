@@ -22,6 +22,8 @@ class FakeService final : public Service {
 
   /// Every next call fails so, until it is cleared.
   std::optional<Error> fail;
+  /// As `fail`, of watching everything alone.
+  std::optional<Error> refuse_watching;
   /// After so many pages of history the next one fails.
   std::optional<int> fail_history_after;
   /// Requests are finished, all their VMs running, when they are made.
