@@ -190,7 +190,11 @@ asio::awaitable<Result<std::unique_ptr<RequestWatch>>> EngineService::watchReque
   const Result<RequestView> known = runner::showRequest(engine_.state(), id, now());
   if (!known) co_return known.error();
   std::erase_if(watches_, [](const auto& entry) { return entry.second.expired(); });
-  if (stopping_ || watches_.size() >= kMaxWatches) {
+  if (stopping_) {
+    Error stopping(ErrorClass::Unavailable, "the engine is stopping; try again shortly");
+    co_return stopping;
+  }
+  if (watches_.size() >= kMaxWatches) {
     Error busy(ErrorClass::RateLimited, "too many requests are being watched; try again later");
     co_return busy;
   }

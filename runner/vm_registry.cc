@@ -85,6 +85,12 @@ Error notFound(const std::string& name) {
 /// Whether `document` may become, or update, the VM with its UUID.
 Result<void> checkIdentity(const EngineState& state, const VmDocument& document) {
   const VmSpec& spec = document.spec;
+  // Commands and 'after' take either, so a name must not stand for another VM's id.
+  if (const auto id = parseVmId(spec.name); id && *id != spec.id) {
+    return Error{ErrorClass::Invalid, "the name '" + spec.name +
+                                          "' is a UUID, but not this VM's own (" + spec.id.str() +
+                                          "); choose another name"};
+  }
   if (const auto name = state.vm_names.find(spec.name);
       name != state.vm_names.end() && name->second != spec.id) {
     return Error{ErrorClass::Busy, "the name '" + spec.name + "' belongs to VM " +

@@ -11,7 +11,7 @@
 namespace vms::runner {
 
 /// All or none; ids in the order of the document. Busy: a name or UUID belongs to another VM.
-/// Invalid, here and in setVm: a VM would be after itself (S19).
+/// Invalid: a name is the UUID of another VM; here and in setVm: a VM would be after itself (S19).
 Result<std::vector<VmId>> defineVms(EngineState& state, const DefineVms& what, const Now& now);
 
 Result<VmId> setVm(EngineState& state, const std::string& name_or_id, const VmSettings& settings,

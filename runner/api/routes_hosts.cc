@@ -12,7 +12,7 @@ namespace {
 Result<HostId> readHost(const std::string& text) {
   if (isValidHostId(text)) return text;
   return Error(ErrorClass::NotFound,
-               "host '" + text + "' is not known; list them with GET /v1/hosts");
+               "no host is called '" + text + "'; 'vmsctl host list' shows those that are known");
 }
 
 HttpReply hostReply(const HostView& view) { return jsonReply(200, hostJson(view)); }

@@ -64,8 +64,8 @@ Result<RequestId> readRequestId(const std::string& text) {
   const auto uuid = Uuid::parse(text);
   if (!uuid) {
     return Error(ErrorClass::NotFound, "request '" + text +
-                                           "' is not known; list them with "
-                                           "GET /v1/requests");
+                                           "' is not known: ids are UUIDs; 'vmsctl request list' "
+                                           "shows recent ones");
   }
   RequestId id;
   id.uuid = *uuid;

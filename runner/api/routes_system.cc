@@ -70,7 +70,7 @@ asio::awaitable<Result<HttpReply>> revokeToken(const ApiContext* context, Call c
                                   [&id](const TokenRecord& token) { return token.id == id; });
   if (found == tokens->end()) {
     co_return Error(ErrorClass::NotFound,
-                    "token '" + id + "' is not known; list them with GET /v1/tokens");
+                    "token '" + id + "' is not known; 'vmsctl token list' shows those that are");
   }
   TokenRecord token = *found;
   if (!token.revoked_at) {

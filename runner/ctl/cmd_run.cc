@@ -19,6 +19,8 @@
 namespace vms::runner::ctl {
 namespace {
 
+constexpr Duration kLongestDeadline = std::chrono::hours(7 * 24);
+
 struct RunOptions {
   VmChoice choice;
   std::string host, deadline, key;
@@ -40,9 +42,9 @@ Outcome<json::object> bodyOf(const RunOptions& options) {
   if (options.paused) (*body)["paused"] = true;
   if (!options.deadline.empty()) {
     const auto deadline = parseDuration(options.deadline);
-    if (!deadline || toMs(*deadline) < 1) {
-      return Failure(kExitUsage,
-                     "--deadline '" + options.deadline + "' is no time; give one as 60s or 5m");
+    if (!deadline || toMs(*deadline) < 1 || *deadline > kLongestDeadline) {
+      return Failure(kExitUsage, "--deadline '" + options.deadline + "' is no time from 1ms to " +
+                                     formatDuration(kLongestDeadline) + "; give one as 60s or 5m");
     }
     (*body)["deadline_ms"] = toMs(*deadline);
   }
@@ -128,7 +130,8 @@ void addRunCommand(CLI::App& app, Action& action) {
   command->add_flag("--paused", options->paused, "Leave the guests paused");
   command
       ->add_option("--deadline", options->deadline,
-                   "Runs that are not sent to a host by then fail, as 60s; default: none")
+                   "Runs that are not sent to a host by then fail, as 60s, at most 7d; "
+                   "default: none")
       ->type_name("TIME");
   command
       ->add_option(

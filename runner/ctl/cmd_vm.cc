@@ -20,30 +20,45 @@ struct SettingOptions {
   std::optional<int> priority, tier;
   std::string ha, gate;
   std::vector<std::string> after, labels;
+  bool no_after = false;
 };
+
+constexpr const char* kRestartSettings =
+    "--ha, --tier and --after are for the restart of VMs after the loss of a host. This version\n"
+    "keeps them and restarts nothing by itself; 'run' starts VMs without regard to them.";
 
 void addSettings(CLI::App& command, SettingOptions& options) {
   command
       .add_option("--priority", options.priority, "0 to 100, higher starts first; a new VM has 50")
       ->type_name("N")
       ->check(CLI::Range(0, 100));
-  command.add_option("--ha", options.ha, "What happens when the host is lost; a new VM has off")
+  command
+      .add_option("--ha", options.ha,
+                  "What is to happen after the loss of its host; a new VM has off")
       ->type_name("")
       ->check(CLI::IsMember({"restart", "off"}));
-  command.add_option("--tier", options.tier, "0 to 9, lower starts first; a new VM has 5")
+  command
+      .add_option("--tier", options.tier,
+                  "0 to 9, lower restarts first after the loss of a host; a new VM has 5")
       ->type_name("N")
       ->check(CLI::Range(0, 9));
-  addList(command, "--after", options.after, "VMs that must be up before; may repeat", "VM", true);
+  addList(command, "--after", options.after,
+          "VMs that restart before it after the loss of a host; may repeat", "VM", true);
+  command.add_flag("--no-after", options.no_after, "After no other VM any more");
   command
-      .add_option(
-          "--gate", options.gate,
-          "When later tiers may follow: running, guest-agent or delay:30s; a new VM has running")
+      .add_option("--gate", options.gate,
+                  "When it counts as ready: running, or a time after it, as delay:30s; a new VM "
+                  "has running")
       ->type_name("GATE");
   addList(command, "--label", options.labels, "Label; may repeat", "KEY=VALUE", false);
 }
 
 Outcome<json::object> settingsOf(const SettingOptions& options) {
   json::object body;
+  if (options.no_after && !options.after.empty()) {
+    return Failure(kExitUsage, "--after and --no-after contradict each other; give one of them");
+  }
+  if (options.no_after) body["after"] = json::array();
   if (options.priority) body["priority"] = *options.priority;
   if (options.tier) body["tier"] = *options.tier;
   if (!options.ha.empty()) body["ha"] = options.ha;
@@ -137,7 +152,8 @@ void addDefine(CLI::App& vm, Action& action) {
       ->required();
   addSettings(*command, *options);
   describe(*command,
-           "All VMs of a file are defined, or none. The same name and UUID again update the VM.",
+           "All VMs of a file are defined, or none. The same name and UUID again update the VM.\n" +
+               std::string(kRestartSettings),
            {"vmsctl vm define web1.xml --label tier=web --priority 80",
             "virsh dumpxml db | vmsctl vm define - --ha restart --gate delay:30s"});
   command->callback([&action, files, options]() {
@@ -224,7 +240,9 @@ void addSet(CLI::App& vm, Action& action) {
   auto options = std::make_shared<SettingOptions>();
   addVmChoice(*command, *choice);
   addSettings(*command, *options);
-  describe(*command, "What is not given stays as it is. A label with an empty value is removed.",
+  describe(*command,
+           "What is not given stays as it is. A label with an empty value is removed.\n" +
+               std::string(kRestartSettings),
            {"vmsctl vm set web1 --priority 80", "vmsctl vm set --selector tier=web --ha restart",
             "vmsctl vm set db --label tier="});
   command->callback([&action, choice, options]() {
@@ -234,7 +252,7 @@ void addSet(CLI::App& vm, Action& action) {
       if (body->empty()) {
         return Failure(kExitUsage,
                        "no setting is named; give --ha, --priority, --tier, --after, "
-                       "--gate or --label");
+                       "--no-after, --gate or --label");
       }
       if (const auto checked = selectionOf(*choice); !checked) return checked.error();
       auto api = ApiClient::open(settings);

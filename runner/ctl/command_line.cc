@@ -187,8 +187,12 @@ std::string emptyValueOf(const CLI::App& app) {
     if (option->get_type_size() == 0) continue;
     const auto& values = option->results();
     if (std::find(values.begin(), values.end(), "") == values.end()) continue;
-    return option->get_name() + " is empty; give it a value" +
-           (option->get_positional() ? "" : ", or leave it out");
+    const std::string name = option->get_name();
+    if (option->get_positional()) return name + " is empty; give it a value";
+    const std::string clears = "--no-" + name.substr(std::min<std::size_t>(2, name.size()));
+    const bool clearable = app.get_option_no_throw(clears) != nullptr;
+    return name + " is empty; give it a value, " +
+           (clearable ? "or clear it with " + clears : "or leave it out");
   }
   for (const CLI::App* command : app.get_subcommands()) {
     if (std::string found = emptyValueOf(*command); !found.empty()) return found;

@@ -16,6 +16,8 @@
 namespace vms::runner::ctl {
 namespace {
 
+constexpr Duration kLongestTimeout = std::chrono::hours(365 * 24);
+
 int fail(const Failure& failure) {
   std::fprintf(stderr, "vmsctl: %s\n", printable(failure.message).c_str());
   return failure.status;
@@ -53,9 +55,10 @@ int run(int argc, char** argv) {
   }
   if (!settings.timeout.empty()) {
     const auto limit = settings.timeLimit();
-    if (!limit || *limit <= Duration::zero()) {
-      return fail(Failure(
-          kExitUsage, "--timeout '" + settings.timeout + "' is no time; give one as 30s or 5m"));
+    if (!limit || *limit <= Duration::zero() || *limit > kLongestTimeout) {
+      return fail(
+          Failure(kExitUsage, "--timeout '" + settings.timeout + "' is no time from 1ms to " +
+                                  formatDuration(kLongestTimeout) + "; give one as 30s or 5m"));
     }
   }
   if (const auto complete = completeFromContext(settings); !complete) return fail(complete.error());

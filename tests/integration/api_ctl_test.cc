@@ -140,6 +140,11 @@ TEST_F(Ctl, ListsSetsAndUndefinesVms) {
       rowsOf(ctl({"--output", "json", "vm", "set", "--selector", "tier=web", "--priority", "3"}));
   ASSERT_EQ(set.size(), 2u);
   EXPECT_EQ(set[0].as_object().at("priority").as_int64(), 3);
+  EXPECT_EQ(ctl({"vm", "set", "web1", "--no-after"}).status, 0);
+  server_.onEngine([](FakeService& service) {
+    ASSERT_TRUE(service.settings && service.settings->after);
+    EXPECT_TRUE(service.settings->after->empty());
+  });
   EXPECT_EQ(ctl({"vm", "undefine", "db", "nope"}).status, 1);
   EXPECT_EQ(rowsOf(ctl({"vm", "list", "--output", "json"})).size(), 2u);
 }

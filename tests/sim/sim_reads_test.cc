@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 
+#include "runner/engine_service.h"
 #include "tests/sim/client.h"
 #include "tests/sim/sim_cluster.h"
 
@@ -134,6 +135,23 @@ TEST_F(Reads, AWatchShowsWhatIsStored) {
   cluster_.store().setStalled(false);
   ASSERT_TRUE(until([&]() { return !states->empty() && states->back() != "active"; }));
   EXPECT_EQ(*states, (std::vector<std::string>{"active", "cancelled"}));
+}
+
+TEST_F(Reads, AnEngineThatStopsSaysSo) {
+  StartOrder order;
+  order.key = "k";
+  order.all = true;
+  client_.start(order);
+  ASSERT_TRUE(until([this]() { return client_.open() == 0; }));
+  const auto refused = std::make_shared<std::optional<ErrorClass>>();
+  cluster_.call("watch", [this, refused](Service& service) -> asio::awaitable<void> {
+    dynamic_cast<runner::EngineService&>(service).stop();
+    const RequestId id = cluster_.store().contents().requests.begin()->first;
+    const auto watch = co_await service.watchRequest(id);
+    *refused = watch ? ErrorClass::Invalid : watch.error().error_class;
+  });
+  ASSERT_TRUE(until([&]() { return refused->has_value(); }));
+  EXPECT_EQ(**refused, ErrorClass::Unavailable);
 }
 
 TEST_F(Reads, ARefusalTellsOfNothingThatMayBeLost) {

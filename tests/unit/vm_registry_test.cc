@@ -81,6 +81,34 @@ TEST_F(VmRegistry, ADocumentIsCheckedWhole) {
   EXPECT_TRUE(define({3}));
 }
 
+/// Names stand for what has them now, so what a name means may change without a look at `after`.
+TEST_F(VmRegistry, AnotherNameClosesNoCycle) {
+  ASSERT_TRUE(define({1, 2}));
+  ASSERT_TRUE(setAfter(1, {"vm3"}));
+  ASSERT_TRUE(setAfter(2, {"vm1"}));
+  const std::string renamed =
+      "<domain type='kvm'><name>vm3</name><uuid>" + idOf(2) +
+      "</uuid><memory unit='MiB'>16</memory><vcpu>1</vcpu><os><type>hvm</type></os></domain>";
+  DefineVms what;
+  what.xml = renamed;
+  EXPECT_FALSE(defineVms(state_, what, {})) << "a VM keeps its name";
+  ASSERT_TRUE(undefineVm(state_, "vm2", {}));
+  what.after = Names{"vm1"};
+  EXPECT_THAT(refusal(defineVms(state_, what, {})), HasSubstr("'vm3' is after 'vm1'"));
+  what.after.reset();
+  ASSERT_TRUE(defineVms(state_, what, {}));
+  EXPECT_EQ(afterOf(3), Names{}) << "a VM that comes back keeps no settings";
+}
+
+TEST_F(VmRegistry, NoNameIsAnotherVmsId) {
+  DefineVms what;
+  what.xml =
+      "<domain type='kvm'><name>" + idOf(2) + "</name><uuid>" + idOf(1) +
+      "</uuid><memory unit='MiB'>16</memory><vcpu>1</vcpu><os><type>hvm</type></os></domain>";
+  EXPECT_THAT(refusal(defineVms(state_, what, {})), HasSubstr("is a UUID, but not this VM's own"));
+  EXPECT_TRUE(state_.vms.empty());
+}
+
 TEST_F(VmRegistry, ALongCycleIsCut) {
   std::vector<int> all;
   for (int number = 1; number <= 80; ++number) all.push_back(number);
