@@ -33,7 +33,8 @@ class Orchestration(unittest.TestCase):
         self.assertEqual(figures["attempts"], 20)
         self.assertGreaterEqual(figures["messages"], 2)
         self.assertGreater(figures["engine_commits"], 0)
-        self.assertGreaterEqual(figures["engine_fsyncs"], figures["engine_commits"])
+        # Each commit has a sync; when counting began, one may have been between its sync and its end.
+        self.assertGreaterEqual(figures["engine_fsyncs"], figures["engine_commits"] - 1)
         for key in ("starts_per_s", "bytes_per_start", "engine_cpu_s", "engine_peak_rss_mib"):
             self.assertGreater(figures[key], 0, key)
 
