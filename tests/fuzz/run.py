@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Runs fuzz targets for a while: `run.py BUILD [--seconds N] [--seed N] [--keep DIR] [TARGET...]`.
 
-BUILD is the folder of the preset `fuzz`. Each target begins with its corpus, and with what is in
+BUILD is the folder of the preset `fuzz`. With --jobs N, N targets run at a time. Each target begins with its corpus, and with what is in
 DIR/TARGET, where new inputs are kept; without --keep they go. Prints a line per target:
 executions, edges covered, inputs of interest. A finding is written to the current folder, and the
 exit status is 1.
 """
 
 import argparse
+import concurrent.futures
 import os
 import re
 import subprocess
@@ -51,6 +52,7 @@ def main():
     parser.add_argument("build")
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--keep", metavar="DIR")
     parser.add_argument("targets", nargs="*", metavar="TARGET")
     options = parser.parse_intermixed_args()
@@ -63,8 +65,12 @@ def main():
     if missing:
         parser.error(f"{', '.join(missing)} not built: cmake --preset fuzz && "
                      "cmake --build --preset fuzz")
-    good = [run(os.path.join(programs, f"fuzz_{name}"), name, options)
-            for name in options.targets or known]
+    if options.jobs < 1:
+        parser.error("--jobs takes a number from 1")
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        good = list(pool.map(
+            lambda name: run(os.path.join(programs, f"fuzz_{name}"), name, options),
+            options.targets or known))
     return 0 if all(good) else 1
 
 
