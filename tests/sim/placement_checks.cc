@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "tests/sim/checkers.h"
 
 /// Rules about where and when the engine places: not on what it knows to be unfit. The engine
@@ -63,9 +65,15 @@ void Checkers::attemptPlaced(const AttemptRecord& next,
     fail("unready_host", what + ", whose hypervisor does not answer");
   }
   for (const auto& [id, report] : reports_) {
+    // What an earlier life of the engine heard counts as far as it became durable (S13).
+    const bool heard = (report.session >> 32U) == durable.marks.term.value;
+    const auto stored = durable.hosts.find(id);
+    const bool known = stored != durable.hosts.end() &&
+                       std::count(stored->second.foreign.begin(), stored->second.foreign.end(),
+                                  next.ref.vm.str()) > 0;
     for (const auto& [key, domain] : report.foreign) {
       if (domain.ref().vm() != next.ref.vm.uuid.toBytes()) continue;
-      if (reports_before_[id].foreign.count(key) == 0) continue;
+      if (reports_before_[id].foreign.count(key) == 0 || !(heard || known)) continue;
       fail("started_beside_foreign", what + " while it runs on " + id + " outside our control");
     }
   }
