@@ -51,22 +51,12 @@ void settleOldBoots(EngineState& state, Host& host, const Now& now) {
   const std::set<AttemptId> open = host.open;
   for (const AttemptId& id : open) {
     Attempt& attempt = state.attempt(id);
-    AttemptRecord& record = attempt.record;
+    const AttemptRecord& record = attempt.record;
     if (record.state == AttemptState::Placed || record.boot_id == host.record.boot_id ||
         host.listed.contains(id.uuid.toBytes())) {
       continue;
     }
-    if (record.movedAway()) continue;  // It runs elsewhere.
-    record.proof = Proof::Rebooted;
-    record.stop_reason = "rebooted";
-    // Its last words may have been lost with the boot, so that it may have run for all we know.
-    const bool ran = record.running_at.has_value();
-    const EndCause cause{ran ? ErrorClass::Crashed : ErrorClass::HostNotReady,
-                         "host " + host.record.id + " rebooted"};
-    const RunId run_id = record.run;
-    closeAttempt(state, attempt, AttemptState::Ended, cause, now);
-    const auto run = state.runs.find(run_id);
-    if (run != state.runs.end()) afterFailure(state, run->second, host.record.id, cause, now);
+    if (!record.movedAway()) endWithBoot(state, host, attempt, now);  // Else it runs elsewhere.
   }
 }
 
@@ -113,6 +103,20 @@ void doubtUnlisted(EngineState& state, Host& host, const Now& now) {
 }
 
 }  // namespace
+
+void endWithBoot(EngineState& state, const Host& host, Attempt& attempt, const Now& now) {
+  AttemptRecord& record = attempt.record;
+  record.proof = Proof::Rebooted;
+  record.stop_reason = "rebooted";
+  // Its last words may have been lost with the boot, so that it may have run for all we know.
+  const bool ran = record.running_at.has_value();
+  const EndCause cause{ran ? ErrorClass::Crashed : ErrorClass::HostNotReady,
+                       "host " + host.record.id + " rebooted"};
+  const RunId run_id = record.run;
+  closeAttempt(state, attempt, AttemptState::Ended, cause, now);
+  const auto run = state.runs.find(run_id);
+  if (run != state.runs.end()) afterFailure(state, run->second, host.record.id, cause, now);
+}
 
 void markForeign(EngineState& state, Host& host) {
   std::set<VmId> found = host.strangers;
@@ -173,7 +177,8 @@ Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainLis
   if (list.complete()) {
     host.session->listed = true;
     judgeHypervisor(state, host, list.hypervisor());
-    if (host.speaks_for_hypervisor) settleOldBoots(state, host, now);
+    // A restored database may have forgotten how they ended, which the host knows: it is asked.
+    if (host.speaks_for_hypervisor && !state.marks.restored) settleOldBoots(state, host, now);
     confirmListed(state, host, now);
     doubtUnlisted(state, host, now);
     host.look = true;

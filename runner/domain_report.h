@@ -9,9 +9,13 @@ namespace vms::runner {
 void markForeign(EngineState& state, Host& host);
 
 /// What a host says exists on it. A complete list, of a hypervisor that is the one we know (S4),
-/// settles attempts of an earlier boot, shows foreign domains (S11) and makes the host usable.
+/// settles attempts of an earlier boot (after a restore, their host is asked first), shows foreign
+/// domains (S11) and makes the host usable.
 Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainList& list,
                           const Now& now);
+
+/// The attempt was on its host in an earlier boot and is gone: the proof is the reboot (S3).
+void endWithBoot(EngineState& state, const Host& host, Attempt& attempt, const Now& now);
 
 /// The host says that an attempt which is not open here is over; it sends no list for that.
 void forgetListed(EngineState& state, Host& host, AttemptId attempt);

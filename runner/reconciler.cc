@@ -351,6 +351,10 @@ void onOutcome(EngineState& state, Host& host, const proto::Outcome& outcome, co
 void onAbsent(EngineState& state, Host& host, Attempt& attempt, const Now& now) {
   if (attempt.record.movedAway()) return;   // It runs elsewhere.
   if (!host.speaks_for_hypervisor) return;  // Its word about what is gone is worth nothing (S4).
+  if (attempt.record.boot_id != host.record.boot_id) {
+    endWithBoot(state, host, attempt, now);
+    return;
+  }
   attempt.record.proof = Proof::ReportedGone;
   if (attempt.record.running_at) {
     attempt.record.stop_reason = "unwatched";
@@ -424,7 +428,8 @@ void ask(EngineState& state, Host& host, Attempt& attempt, const Now& now) {
     return;
   }
   attempt.asked_at = now.mono;
-  const bool may_deliver = !state.marks.restored && whyNotSchedulable(state, host).empty();
+  const bool may_deliver = !state.marks.restored && record.boot_id == host.record.boot_id &&
+                           whyNotSchedulable(state, host).empty();
   if (!record.accepted_at && record.batch && may_deliver) {
     // It may never have arrived: the same attempt again is harmless, and answers the question.
     state.send(host.session->number, bulkCreate(state, *record.batch, {record.ref.attempt}));
