@@ -60,7 +60,9 @@ Result<void> checkHello(const EngineState& state, const HostId& host, const prot
 /// The engine's database is older than what this agent has seen of it (S8).
 void noteMarks(EngineState& state, const proto::StoreMarks& marks) {
   if (marks.store_id().empty()) return;
-  if (marks.term() <= state.marks.term.value && marks.commit() <= state.marks.commit.value) return;
+  const bool earlier = marks.term() < state.marks.term.value;
+  const CommitNumber known = earlier ? state.earlier_commit : state.marks.commit;
+  if (marks.term() <= state.marks.term.value && marks.commit() <= known.value) return;
   Marks higher = state.higher_marks.value_or(state.marks);
   higher.term.value = std::max(higher.term.value, marks.term());
   higher.commit.value = std::max(higher.commit.value, marks.commit());
