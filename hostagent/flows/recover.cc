@@ -90,17 +90,21 @@ asio::awaitable<void> endUnstarted(AgentCore& core, AttemptId id) {
 asio::awaitable<void> endAbsent(AgentCore& core, AttemptId id) {
   Attempt& attempt = *core.ledger.find(id);
   core.hold(attempt);
-  if (attempt.record.claim.boot_id != core.options.boot_id && core.identity->local) {
-    decideEnd(core, attempt, StopReason::Failed, "ended with a reboot of the host");
-    co_return;
-  }
   StopReason reason = StopReason::Unwatched;
   if (attempt.stopped) {
     reason = *attempt.stopped;
   } else {
     reason = co_await core.seams.hypervisor.whyEnded(attempt.ref().vm, attempt.record.name);
   }
-  decideEnd(core, attempt, reason);
+  const bool rebooted =
+      attempt.record.claim.boot_id != core.options.boot_id && core.identity->local;
+  // What had ended or left before the reboot did not end with it (S20).
+  const bool explained = reason != StopReason::Unwatched || !attempt.record.stop_reason.empty();
+  if (rebooted && !explained) {
+    decideEnd(core, attempt, StopReason::Failed, "ended with a reboot of the host");
+  } else {
+    decideEnd(core, attempt, reason);
+  }
 }
 
 /// A published attempt whose domain is there.

@@ -94,7 +94,6 @@ void SimHost::powerOff() {
   creates_.clear();
   ++daemon_;
   const std::map<VmId, SimDomain> lost = std::exchange(domains_, {});
-  ended_.clear();
   for (const auto& [vm, domain] : lost) tell(DomainChange::Gone, domain);
 }
 
@@ -153,6 +152,7 @@ void SimHost::migrate(VmId vm, SimHost& to) {
   moved.serial = to.next_serial_++;
   remove(vm, StopReason::Migrated);
   to.domains_[vm] = moved;
+  to.ended_.erase(vm);
   to.tell(DomainChange::Arrived, moved);
   to.emit(Event::Kind::Started, vm, StopReason::Unwatched);
 }
@@ -167,6 +167,7 @@ void SimHost::startForeign(VmId vm, std::string name, std::uint64_t memory) {
   domain.info.vcpus = 1;
   domain.serial = next_serial_++;
   domains_[vm] = domain;
+  ended_.erase(vm);
   tell(DomainChange::Appeared, domain);
   emit(Event::Kind::Started, vm, StopReason::Unwatched);
 }
@@ -241,6 +242,7 @@ void SimHost::beginCreate(std::uint64_t number, Reply<DomainInfo> reply) {
   domain.serial = next_serial_++;
   create.domain = domain.serial;
   domains_[create.spec.vm] = domain;
+  ended_.erase(create.spec.vm);
   tell(DomainChange::Appeared, domain);
   const Duration build = rng_.between(profile_.build_min, profile_.build_max);
   later(build, [this, number, reply]() { finishCreate(number, reply); });

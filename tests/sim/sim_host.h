@@ -139,7 +139,7 @@ class SimHost {
   HypervisorProfile profile_;
   std::map<std::string, ErrorClass> cursed_;
   std::map<VmId, SimDomain> domains_;
-  std::map<VmId, hostagent::StopReason> ended_;
+  std::map<VmId, hostagent::StopReason> ended_;  ///< Logged on its disk until a new life begins.
   std::map<std::uint64_t, Create> creates_;
   std::vector<std::function<void()>> held_;  ///< While hung.
   std::vector<std::function<void(const SimHost&, DomainChange, const SimDomain&)>> observers_;

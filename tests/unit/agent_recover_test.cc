@@ -291,6 +291,23 @@ TEST(AgentRecover, EndsEverythingAfterAReboot) {
   EXPECT_EQ(bench->engine.outcomesOf(ran.attempt).back().error_class(), "crashed");
 }
 
+TEST(AgentRecover, TellsWhatHadLeftBeforeAReboot) {
+  const auto bench = readyBench(3);
+  const AttemptRef moved = AgentBench::ref(1);
+  bench->create(moved);
+  ASSERT_TRUE(bench->until([&] { return bench->hasOutcome(moved, Outcome::STARTED); }));
+  bench->crashAgent();
+  bench->host.endGuest(moved.vm, StopReason::Migrated);
+  bench->host.powerOff();
+  bench->network.powerOff("h1");
+  bench->runFor(seconds(30));
+  bench->host.powerOn();
+  bench->startAgent();
+  ASSERT_TRUE(bench->untilReady());
+  ASSERT_TRUE(bench->until([&] { return bench->hasOutcome(moved, Outcome::ENDED); }));
+  EXPECT_EQ(bench->engine.outcomesOf(moved.attempt).back().stop_reason(), "migrated");
+}
+
 TEST(AgentRecover, ResumesOnlyWhatHadNotRun) {
   const auto bench = readyBench(3);
   const AttemptRef one = AgentBench::ref(1);
