@@ -39,9 +39,18 @@ Moment momentOf(AgentCore& core, VmId vm) {
   return attempt == nullptr ? Moment{} : Moment{attempt->ref().attempt, attempt->version};
 }
 
+/// Whether this domain has taken the place of the one that ran and is known to have stopped: a
+/// create that came late, paused as all of them (S2).
+bool isReplacement(const Attempt& attempt, const DomainInfo& info) {
+  return info.state == DomainState::Paused && !attempt.paused && attempt.stopped &&
+         !mayComeBack(*attempt.stopped);
+}
+
 /// One look. False: ask again, the answer was out of date or the domain is on its way out.
 asio::awaitable<bool> lookOnce(AgentCore& core, VmId vm) {
   const Moment before = momentOf(core, vm);
+  const Attempt* const asked_about = core.ledger.openOf(vm);
+  const bool stopped_before = asked_about != nullptr && asked_about->stopped.has_value();
   Result<std::optional<DomainInfo>> found = co_await core.seams.hypervisor.lookUp(vm);
   // An unanswered question is asked again; after a reconnect everything is compared anyway.
   if (!found) co_return !core.seams.hypervisor.connected();
@@ -51,9 +60,19 @@ asio::awaitable<bool> lookOnce(AgentCore& core, VmId vm) {
   Attempt* const attempt = core.ledger.openOf(vm);
   const bool ours_there =
       attempt != nullptr && info && info->claim && info->claim->ref == attempt->ref();
-  if (attempt != nullptr && attempt->record.phase == ClaimPhase::Published && !ours_there) {
+  const bool published = attempt != nullptr && attempt->record.phase == ClaimPhase::Published;
+  if (published && !ours_there) {
     core.hold(*attempt);
     co_await settleEnd(core, attempt->ref().attempt);
+  } else if (published && attempt->stopped) {
+    if (!stopped_before) co_return true;  // That news wants a look of its own.
+    if (isReplacement(*attempt, *info)) {
+      core.hold(*attempt);
+      co_await endForSure(core, attempt->ref().attempt);
+      co_return true;
+    }
+    const bool stays = info->state == DomainState::Running || info->state == DomainState::Paused;
+    if (stays) attempt->stopped.reset();  // It was said of an earlier domain.
   }
   if (!info) {
     if (core.foreign.erase(vm) > 0) core.outbox.listDomains();

@@ -51,6 +51,9 @@ struct DomainInfo {
 /// Why a domain is gone, as far as the hypervisor knows.
 enum class StopReason { Shutdown, Destroyed, Crashed, Failed, Saved, Migrated, Unwatched };
 std::string_view nameOf(StopReason reason) noexcept;
+/// Whether the guest left with its memory, so that it may run here again, claim and all: it was
+/// moved away or saved.
+bool mayComeBack(StopReason reason) noexcept;
 
 /// "This domain or the connection needs attention", with what is known. Neither the order of events
 /// nor an event alone is the truth: look it up.

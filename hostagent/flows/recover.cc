@@ -240,6 +240,7 @@ asio::awaitable<void> settleDomain(AgentCore& core, DomainInfo info) {
     case Standing::Ours: {
       Attempt& attempt = *core.ledger.find(info.claim->ref.attempt);
       if (attempt.busy || attempt.record.phase != ClaimPhase::Published) co_return;
+      if (attempt.stopped) co_return;  // A look decides whether this is the domain that ran.
       const bool paused = info.state == DomainState::Paused;
       if (std::exchange(attempt.paused, paused) != paused) core.outbox.domainChanged(info.vm);
       co_return;

@@ -49,7 +49,9 @@ asio::awaitable<void> settleEnd(AgentCore& core, AttemptId id) {
 asio::awaitable<void> endForSure(AgentCore& core, AttemptId id) {
   Attempt* const attempt = core.ledger.find(id);
   VMS_CHECK(attempt != nullptr && attempt->busy, "an end holds its attempt");
+  const std::optional<StopReason> seen = attempt->stopped;
   co_await destroyForSure(core, attempt->ref());
+  if (seen) attempt->stopped = seen;  // That was its end; what was destroyed came late.
   co_await settleEnd(core, id);
 }
 

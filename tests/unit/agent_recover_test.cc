@@ -9,6 +9,7 @@ namespace {
 
 using proto::CommandAnswer;
 using proto::Outcome;
+using sim::SimDomain;
 
 std::unique_ptr<AgentBench> readyBench(std::uint64_t seed) {
   auto bench = std::make_unique<AgentBench>(seed);
@@ -175,6 +176,28 @@ TEST(AgentRecover, NeverRunsALateDomainWhoseClaimIsSpent) {
     EXPECT_EQ(bench->domain(one), nullptr) << "seed " << seed;
     EXPECT_EQ(bench->resumed[one.attempt], 0) << "seed " << seed;
   }
+}
+
+/// A create of the agent's earlier life comes after what it began has run and ended, before the
+/// agent has looked.
+TEST(AgentRecover, EndsWhatALateCreateHasReplaced) {
+  const AttemptRef one = AgentBench::ref(1);
+  const auto bench = readyBench(3);
+  bench->create(one);
+  ASSERT_TRUE(bench->until([&] { return bench->hasOutcome(one, Outcome::STARTED); }));
+  bench->host.profile().fail_query = 1;
+  const SimDomain ran = *bench->domain(one);
+  const DomainSpec spec{one.vm, ran.info.name, "", ran.info.memory, ran.info.vcpus};
+  bench->host.endGuest(one.vm, StopReason::Crashed);
+  bench->host.create(spec, *ran.info.claim, nullptr);
+  ASSERT_TRUE(bench->until([&] {
+    return bench->domain(one) != nullptr && bench->domain(one)->info.state == DomainState::Paused;
+  }));
+  bench->host.profile().fail_query = 0;
+  ASSERT_TRUE(bench->until([&] { return bench->hasOutcome(one, Outcome::ENDED); }));
+  EXPECT_EQ(bench->engine.outcomesOf(one.attempt).back().stop_reason(), "crashed");
+  EXPECT_EQ(bench->domain(one), nullptr);
+  EXPECT_EQ(bench->resumed[one.attempt], 1);
 }
 
 TEST(AgentRecover, FinishesWhatAHypervisorRestartInterrupted) {
