@@ -162,6 +162,15 @@ void forgetListed(EngineState& state, Host& host, AttemptId attempt) {
 
 Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainList& list,
                           const Now& now) {
+  std::size_t count = list.complete() ? 0 : host.listed.size();
+  for (const proto::Domain& domain : list.domains()) {
+    if (list.complete() || !host.listed.contains(keyOf(domain))) ++count;
+  }
+  if (count > kMaxListed) {
+    return Error{ErrorClass::TooLarge, "a list that makes " + std::to_string(count) +
+                                           " domains on one host; at most " +
+                                           std::to_string(kMaxListed) + " are kept"};
+  }
   if (list.complete()) {
     host.listed.clear();
     host.refused.clear();
@@ -170,9 +179,6 @@ Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainLis
   for (const proto::Domain& domain : list.domains()) {
     host.listed[keyOf(domain)] = domain;
     all_expected = all_expected && isExpected(state, host, domain);
-  }
-  if (host.listed.size() > kMaxListed) {
-    return Error{ErrorClass::TooLarge, "a list of more than 100000 domains"};
   }
   if (list.complete()) {
     host.session->listed = true;

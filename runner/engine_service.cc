@@ -130,9 +130,9 @@ asio::awaitable<Result<std::vector<VmView>>> EngineService::defineVms(Principal 
   return onceDurable<Views>(std::move(views));
 }
 
-asio::awaitable<Result<VmPage>> EngineService::listVms(VmSelection which, std::size_t limit,
-                                                       std::string cursor) {
-  return onceDurable(runner::listVms(engine_.state(), std::move(which), limit, cursor));
+asio::awaitable<Result<VmPage>> EngineService::listVms(std::map<std::string, std::string> selector,
+                                                       std::size_t limit, std::string cursor) {
+  return onceDurable(runner::listVms(engine_.state(), selector, limit, cursor));
 }
 
 asio::awaitable<Result<VmView>> EngineService::showVm(std::string name_or_id) {
@@ -336,7 +336,9 @@ void EngineService::releaseEvents(Effects& effects) {
     startCapture(state);
     return;
   }
-  if (!effects.events) return;
+  // What a turn captured for those who watched before is part of what is told anew: its commit may
+  // have waited for room on the disk while they left and others came.
+  if (!effects.events || effects.events->capture != state.unseen->capture) return;
   feed_.apply(std::move(*effects.events), state.marks.commit.value);
   for (const auto& weak : event_clients_) {
     if (const auto client = weak.lock()) client->on_change();

@@ -22,8 +22,8 @@ class EngineService final : public Service {
   ~EngineService() override;
 
   asio::awaitable<Result<std::vector<VmView>>> defineVms(Principal who, DefineVms what) override;
-  asio::awaitable<Result<VmPage>> listVms(VmSelection which, std::size_t limit,
-                                          std::string cursor) override;
+  asio::awaitable<Result<VmPage>> listVms(std::map<std::string, std::string> selector,
+                                          std::size_t limit, std::string cursor) override;
   asio::awaitable<Result<VmView>> showVm(std::string name_or_id) override;
   asio::awaitable<Result<VmView>> setVm(Principal who, std::string name_or_id,
                                         VmSettings settings) override;

@@ -110,6 +110,7 @@ struct Host {
 
 /// What those who watch everything have not been told yet; there only while somebody watches.
 struct Unseen {
+  std::uint64_t capture = 0;  ///< Number of this telling of everything; one before has another.
   std::set<VmId> vms;
   std::set<RequestId> requests;
   std::map<HostId, HostEvent> hosts;  ///< As told last.
@@ -233,6 +234,7 @@ class EngineState {
   std::deque<RequestId> finished_requests;  ///< Oldest first; bounds what stays in memory.
   Effects effects;
   std::optional<Unseen> unseen;
+  std::uint64_t captures = 0;  ///< How often everything has been told anew.
   EngineCounters counters;
 
  private:

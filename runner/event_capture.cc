@@ -87,7 +87,10 @@ void tellHosts(const EngineState& state, Unseen& unseen, EventBatch& batch) {
 
 }  // namespace
 
-void startCapture(EngineState& state) { state.unseen.emplace(); }
+void startCapture(EngineState& state) {
+  state.unseen.emplace();
+  state.unseen->capture = ++state.captures;
+}
 
 std::optional<EventBatch> captureEvents(EngineState& state, const Now& now) {
   if (!state.unseen) return std::nullopt;
@@ -96,6 +99,7 @@ std::optional<EventBatch> captureEvents(EngineState& state, const Now& now) {
   unseen.look_again = filled && now.mono < unseen.due;
   if (unseen.look_again) return std::nullopt;
   EventBatch batch;
+  batch.capture = unseen.capture;
   tellVms(state, unseen, batch);
   if (!unseen.all_vms) fillVms(state, unseen, batch);
   if (!unseen.all_requests) {

@@ -18,7 +18,8 @@ struct EventBatch {
   std::vector<VmEvent> vms;
   std::vector<RequestView> requests;
   std::vector<HostEvent> hosts;
-  bool complete = false;  ///< With this one every VM, active request and host has been told.
+  bool complete = false;      ///< With this one every VM, active request and host has been told.
+  std::uint64_t capture = 0;  ///< Since when it tells: see Unseen.
 };
 
 /// How far one client has come in a feed.

@@ -340,6 +340,9 @@ void addHttp(Page& page, const api::HttpFigures& http) {
   page.counter("vmsrunner_http_connections_refused_total",
                "Connections beyond the limit; they got 503 or nothing.")
       .add(http.traffic.refused);
+  page.counter("vmsrunner_http_connections_evicted_total",
+               "Waiting connections without a token that gave way to new ones at the limit.")
+      .add(http.traffic.evicted);
   page.counter("vmsrunner_http_tls_failures_total", "Connections whose TLS handshake failed.")
       .add(http.traffic.tls_failures);
   page.counter("vmsrunner_http_received_body_bytes_total", "Bodies of requests, before TLS.")

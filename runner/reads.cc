@@ -18,15 +18,13 @@ Result<const Host*> findHost(const EngineState& state, const HostId& id) {
 
 }  // namespace
 
-Result<VmPage> listVms(const EngineState& state, VmSelection which, std::size_t limit,
-                       const std::string& cursor) {
-  if (which.vms.empty() && which.selector.empty()) which.all = true;
-  const Result<std::vector<VmId>> ids = selectVms(state, which);
-  if (!ids) return ids.error();
+Result<VmPage> listVms(const EngineState& state, const std::map<std::string, std::string>& selector,
+                       std::size_t limit, const std::string& cursor) {
+  // By name, so that a page costs what it holds and not what was before it.
   VmPage page;
-  for (const VmId& id : *ids) {
-    const Vm& vm = state.vms.at(id);
-    if (!cursor.empty() && vm.record.spec.name <= cursor) continue;
+  for (auto at = state.vm_names.upper_bound(cursor); at != state.vm_names.end(); ++at) {
+    const Vm& vm = state.vms.find(at->second)->second;
+    if (!hasLabels(vm.record, selector)) continue;
     if (page.vms.size() >= std::min(limit, kPageRows)) {
       page.next_cursor = page.vms.back().vm.spec.name;
       break;

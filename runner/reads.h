@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -10,9 +11,9 @@
 /// until what it was read from is durable (S13).
 namespace vms::runner {
 
-/// By name, after `cursor`; nothing selected means all.
-Result<VmPage> listVms(const EngineState& state, VmSelection which, std::size_t limit,
-                       const std::string& cursor);
+/// Those with all labels of `selector`, by name, after `cursor`.
+Result<VmPage> listVms(const EngineState& state, const std::map<std::string, std::string>& selector,
+                       std::size_t limit, const std::string& cursor);
 Result<VmView> showVm(const EngineState& state, const std::string& name_or_id);
 
 /// Newest first, after `cursor`.

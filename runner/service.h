@@ -133,8 +133,9 @@ class Service {
   /// All or none. Defining the same name and UUID again updates the VM; a name or a UUID that is
   /// taken by another VM is Busy. In the order of the document.
   virtual asio::awaitable<Result<std::vector<VmView>>> defineVms(Principal who, DefineVms what) = 0;
-  virtual asio::awaitable<Result<VmPage>> listVms(VmSelection which, std::size_t limit,
-                                                  std::string cursor) = 0;
+  /// Those with all labels of `selector`, after `cursor`.
+  virtual asio::awaitable<Result<VmPage>> listVms(std::map<std::string, std::string> selector,
+                                                  std::size_t limit, std::string cursor) = 0;
   virtual asio::awaitable<Result<VmView>> showVm(std::string name_or_id) = 0;
   virtual asio::awaitable<Result<VmView>> setVm(Principal who, std::string name_or_id,
                                                 VmSettings settings) = 0;

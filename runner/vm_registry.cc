@@ -1,5 +1,6 @@
 #include "runner/vm_registry.h"
 
+#include <algorithm>
 #include <set>
 
 #include "runner/dependency_cycle.h"
@@ -199,6 +200,13 @@ Result<void> undefineVm(EngineState& state, const std::string& name_or_id, const
   return {};
 }
 
+bool hasLabels(const VmRecord& vm, const std::map<std::string, std::string>& wanted) {
+  return std::all_of(wanted.begin(), wanted.end(), [&vm](const auto& one) {
+    const auto label = vm.labels.find(one.first);
+    return label != vm.labels.end() && label->second == one.second;
+  });
+}
+
 Result<std::vector<VmId>> selectVms(const EngineState& state, const VmSelection& selection) {
   const int ways = (selection.vms.empty() ? 0 : 1) + (selection.selector.empty() ? 0 : 1) +
                    (selection.all ? 1 : 0);
@@ -216,13 +224,7 @@ Result<std::vector<VmId>> selectVms(const EngineState& state, const VmSelection&
     return ids;
   }
   for (const auto& [name, id] : state.vm_names) {
-    const VmRecord& vm = state.vms.find(id)->second.record;
-    bool matches = true;
-    for (const auto& [key, value] : selection.selector) {
-      const auto label = vm.labels.find(key);
-      matches = matches && label != vm.labels.end() && label->second == value;
-    }
-    if (matches) ids.push_back(id);
+    if (hasLabels(state.vms.find(id)->second.record, selection.selector)) ids.push_back(id);
   }
   return ids;
 }

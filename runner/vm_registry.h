@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ Result<VmId> setVm(EngineState& state, const std::string& name_or_id, const VmSe
 
 /// Busy while an attempt or a run is open (S10).
 Result<void> undefineVm(EngineState& state, const std::string& name_or_id, const Now& now);
+
+/// Whether the VM has all of `wanted`, with these values.
+bool hasLabels(const VmRecord& vm, const std::map<std::string, std::string>& wanted);
 
 /// The VMs that `selection` names, each once, in its order (by name for `all` and selectors).
 /// NotFound names the first that is not known; Invalid: it selects in no way or in several.

@@ -133,6 +133,7 @@ asio::awaitable<Admission> judge(const ApiContext* context, HttpRequest request)
       co_return admission;
     }
     admitted->who = std::move(*who);
+    admission.proven = true;
   }
   if (auto names = checkQueryNames(*match.route, request); !names) {
     admission.refusal = problemReply(names.error(), request);

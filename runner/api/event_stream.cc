@@ -30,12 +30,26 @@ bool Bell::takeRing() {
   return std::exchange(rung_, false);
 }
 
+TokenWatch::TokenWatch(const ApiContext* context, std::string authorization)
+    : context_(context),
+      authorization_(std::move(authorization)),
+      checked_at_(context->clock.now()) {}
+
+asio::awaitable<Result<void>> TokenWatch::check() {
+  const TimePoint now = context_->clock.now();
+  if (now < due()) co_return Result<void>();
+  checked_at_ = now;
+  const auto who =
+      co_await context_->authenticator.authenticate(context_, authorization_, Role::Viewer);
+  if (!who) co_return who.error();
+  co_return Result<void>();
+}
+
 EventStream::EventStream(const ApiContext* context, ResponseStream* out, std::string authorization)
     : context_(context),
       out_(out),
-      authorization_(std::move(authorization)),
-      written_at_(context->clock.now()),
-      checked_at_(written_at_) {}
+      token_(context, std::move(authorization)),
+      written_at_(context->clock.now()) {}
 
 asio::awaitable<Result<void>> EventStream::write(std::string text) {
   const Result<void> written = co_await out_->write(std::move(text));
@@ -44,33 +58,27 @@ asio::awaitable<Result<void>> EventStream::write(std::string text) {
 }
 
 Duration EventStream::patience() const {
-  const TimePoint due =
-      std::min(written_at_ + context_->keepalive, checked_at_ + context_->token_check);
+  const TimePoint due = std::min(written_at_ + context_->keepalive, token_.due());
   return std::max(Duration{}, due - context_->clock.now());
 }
 
 asio::awaitable<Result<bool>> EventStream::tend() {
-  const TimePoint now = context_->clock.now();
-  if (now - checked_at_ >= context_->token_check) {
-    checked_at_ = now;
-    const auto who =
-        co_await context_->authenticator.authenticate(context_, authorization_, Role::Viewer);
+  const Result<void> counts = co_await token_.check();
+  if (!counts) {
     // A failure to ask says nothing about the token.
-    if (!who && who.error().error_class != ErrorClass::Unauthenticated &&
-        who.error().error_class != ErrorClass::Forbidden) {
-      co_return who.error();
+    const ErrorClass error_class = counts.error().error_class;
+    if (error_class != ErrorClass::Unauthenticated && error_class != ErrorClass::Forbidden) {
+      co_return counts.error();
     }
-    if (!who) {
-      json::object why;
-      why["detail"] = who.error().message;
-      why["error_class"] = std::string(nameOf(who.error().error_class));
-      const Result<void> told =
-          co_await write("event: closed\ndata: " + json::serialize(why) + "\n\n");
-      if (!told) co_return told.error();
-      co_return false;
-    }
+    json::object why;
+    why["detail"] = counts.error().message;
+    why["error_class"] = std::string(nameOf(error_class));
+    const Result<void> told =
+        co_await write("event: closed\ndata: " + json::serialize(why) + "\n\n");
+    if (!told) co_return told.error();
+    co_return false;
   }
-  if (now - written_at_ >= context_->keepalive) {
+  if (context_->clock.now() - written_at_ >= context_->keepalive) {
     const Result<void> written = co_await write(": keepalive\n\n");
     if (!written) co_return written.error();
   }

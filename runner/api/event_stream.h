@@ -31,6 +31,24 @@ class Bell : public std::enable_shared_from_this<Bell> {
   bool rung_ = false;
 };
 
+/// The token of an answer that takes long: looked at again now and then. On the connection's
+/// executor.
+class TokenWatch {
+ public:
+  /// `authorization`: of the request. `context` outlives this.
+  TokenWatch(const ApiContext* context, std::string authorization);
+
+  /// When the next look is due.
+  TimePoint due() const { return checked_at_ + context_->token_check; }
+  /// Looks if that is due. Unauthenticated, Forbidden: the token was revoked or has expired.
+  asio::awaitable<Result<void>> check();
+
+ private:
+  const ApiContext* context_;
+  std::string authorization_;
+  TimePoint checked_at_;
+};
+
 /// Events on their way to one client: keeps a quiet stream alive, and ends it when its token no
 /// longer counts. On the connection's executor.
 class EventStream {
@@ -47,9 +65,8 @@ class EventStream {
  private:
   const ApiContext* context_;
   ResponseStream* out_;
-  std::string authorization_;
+  TokenWatch token_;
   TimePoint written_at_;
-  TimePoint checked_at_;
 };
 
 /// Content type and caching of a stream.

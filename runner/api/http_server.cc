@@ -14,6 +14,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "runner/api/http_session.h"
 #include "schema/base/check.h"
@@ -123,11 +124,25 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
     }
   }
 
+  /// The oldest that may go gives way; false when there is none, or too many are going already.
+  bool evictOne() {
+    if (leaving.size() >= kRefusals) return false;
+    for (const auto& [number, session] : sessions) {
+      if (!session->evict()) continue;
+      leaving.insert(number);
+      ++shared->evicted;
+      return true;
+    }
+    return false;
+  }
+
   void admit(tcp::socket socket) {
     const std::size_t limit = shared->options.connections;
     ++shared->accepted;
-    if (sessions.size() >= limit) ++shared->refused;
-    if (sessions.size() >= limit + kRefusals) return;
+    const std::size_t taken = sessions.size() - leaving.size();
+    const bool refuse = taken >= limit && !evictOne();
+    if (refuse) ++shared->refused;
+    if (refuse && taken >= limit + kRefusals) return;
     error_code ignored;
     keepFromChildren(socket.native_handle());
     socket.set_option(tcp::no_delay(true), ignored);
@@ -137,8 +152,7 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
       context = tls;
     }
     const std::uint64_t number = next_session++;
-    auto session =
-        makeHttpSession(shared, std::move(context), std::move(socket), sessions.size() >= limit);
+    auto session = makeHttpSession(shared, std::move(context), std::move(socket), refuse);
     sessions.emplace(number, session);
     count = sessions.size();
     tasks.spawn("http session", [self = shared_from_this(), session, number]() {
@@ -153,6 +167,7 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
         session->executor(), std::move(work),
         asio::bind_cancellation_slot(asio::cancellation_slot(), asio::use_awaitable));
     sessions.erase(number);
+    leaving.erase(number);
     count = sessions.size();
     if (sessions.empty()) drained.cancel();
   }
@@ -178,6 +193,7 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
   TaskGroup tasks;
   asio::steady_timer drained;
   std::map<std::uint64_t, std::shared_ptr<HttpSession>> sessions;
+  std::set<std::uint64_t> leaving;  ///< Of those, the evicted.
   std::uint64_t next_session = 1;
   std::atomic<std::size_t> count{0};
   tcp::endpoint bound;  ///< Written once, by start().
@@ -204,6 +220,7 @@ HttpTrafficFigures HttpServer::figures() const {
   figures.connections = impl_->count;
   figures.accepted = shared.accepted;
   figures.refused = shared.refused;
+  figures.evicted = shared.evicted;
   figures.tls_failures = shared.tls_failures;
   figures.received_body_bytes = shared.received_body_bytes;
   figures.sent_bytes = shared.sent_bytes;

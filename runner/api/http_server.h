@@ -71,6 +71,7 @@ using HttpReply = std::variant<HttpResponse, HttpStream>;
 struct Admission {
   std::optional<HttpResponse> refusal;
   std::shared_ptr<const void> context;
+  bool proven = false;  ///< The request carried a token that counts.
 };
 
 /// Both run on the connection's strand of the I/O executor, at most one at a time per connection,
@@ -91,7 +92,9 @@ struct HttpServerOptions {
   std::size_t body_bytes = 16u << 20;
   /// Of all bodies that are being read or handled; beyond it, 503.
   std::size_t all_bodies_bytes = 256u << 20;
-  std::size_t connections = 2'000;  ///< Beyond it, 503.
+  /// Beyond it a new one takes the place of the oldest that waits without ever having shown a token
+  /// that counts; where there is none, 503.
+  std::size_t connections = 2'000;
   Duration handshake_timeout = seconds(10);
   Duration header_timeout = seconds(10);  ///< From the first byte of a request to its last header.
   Duration body_timeout = seconds(60);
@@ -103,7 +106,7 @@ struct HttpServerOptions {
 /// What the server did since its start, apart from what was asked.
 struct HttpTrafficFigures {
   std::size_t connections = 0;  ///< Open now.
-  std::uint64_t accepted = 0, refused = 0, tls_failures = 0;
+  std::uint64_t accepted = 0, refused = 0, evicted = 0, tls_failures = 0;
   std::uint64_t received_body_bytes = 0, sent_bytes = 0;  ///< Before TLS.
 };
 

@@ -68,7 +68,8 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
         tasks_(executor_),
         linger_(executor_),
         read_limit_(executor_),
-        refuse_(refuse) {}
+        refuse_(refuse),
+        standing_(refuse ? Standing::Kept : Standing::Waiting) {}
 
   asio::any_io_executor executor() const override { return executor_; }
 
@@ -94,9 +95,16 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
       self->tasks_.cancel();
     });
   }
+  bool evict() override {
+    if (!turn(Standing::Waiting, Standing::Evicted)) return false;
+    asio::post(executor_, [self = shared_from_this()]() { self->close(); });
+    return true;
+  }
 
  private:
   enum class Phase { Idle, Busy, Streaming };
+  /// Waiting: for a request, and none before had a token that counts.
+  enum class Standing { Waiting, Kept, Evicted };
   using Stream = beast::ssl_stream<beast::tcp_stream>;
   using Parser = http::request_parser<http::string_body>;
 
@@ -145,6 +153,9 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
     read_limit_.cancel();
   }
 
+  /// False: it did not stand so.
+  bool turn(Standing from, Standing to) { return standing_.compare_exchange_strong(from, to); }
+
   void close() { beast::get_lowest_layer(stream_).close(); }
   void expireIn(Duration time) { beast::get_lowest_layer(stream_).expires_after(time); }
 
@@ -163,7 +174,10 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
       co_return;
     }
     bool more = true;
-    while (more && !shared_->stopping) more = co_await serveOne();
+    while (more && !shared_->stopping) {
+      more = co_await serveOne();
+      if (!proven_ && !refuse_) turn(Standing::Kept, Standing::Waiting);
+    }
     if (unread_) co_await discardInput();
     expireIn(seconds(1));
     co_await stream_.async_shutdown(asio::redirect_error(asio::use_awaitable, ec));
@@ -208,6 +222,8 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
     co_await http::async_read_header(stream_, buffer_, parser,
                                      asio::redirect_error(asio::use_awaitable, ec));
     readingIsOver();
+    turn(Standing::Waiting, Standing::Kept);
+    if (standing_ == Standing::Evicted) co_return false;
     if (ec && timed_out_) co_return co_await refuseSlow("head", shared_->options.header_timeout);
     if (ec) co_return co_await refuseInput(ec);
     if (refuse_) {
@@ -245,6 +261,7 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
     if (shared_->handlers.admit) {
       HttpRequest head = request;
       Admission admission = co_await shared_->handlers.admit(std::move(head));
+      proven_ = proven_ || admission.proven;
       if (admission.refusal) {
         unread_ = has_body;
         keep_alive_ = keep_alive_ && !has_body;
@@ -396,6 +413,8 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
   std::string peer_;
   Phase phase_ = Phase::Idle;
   const bool refuse_;
+  std::atomic<Standing> standing_;
+  bool proven_ = false;  ///< A request had a token that counts.
   bool http10_ = false;
   bool keep_alive_ = true;
   bool head_only_ = false;

@@ -24,7 +24,7 @@ struct HttpShared {
   std::atomic<bool> stopping{false};
 
   // Only counted, see HttpTrafficFigures.
-  std::atomic<std::uint64_t> accepted{0}, refused{0}, tls_failures{0};
+  std::atomic<std::uint64_t> accepted{0}, refused{0}, evicted{0}, tls_failures{0};
   std::atomic<std::uint64_t> received_body_bytes{0}, sent_bytes{0};
 };
 
@@ -41,6 +41,9 @@ class HttpSession {
   virtual void askToEnd() = 0;
   /// Ends it now. From any thread.
   virtual void abort() = 0;
+  /// Ends it now if it waits for a request and none before had a token that counts; else false.
+  /// From any thread.
+  virtual bool evict() = 0;
 };
 
 /// `refuse`: answers 503 to its first request and ends.

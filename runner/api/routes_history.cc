@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "runner/api/event_stream.h"
 #include "runner/api/fields.h"
 #include "runner/api/routes.h"
 #include "runner/api/views.h"
@@ -68,7 +69,8 @@ Format readFormat(Fields& fields, const HttpRequest& request) {
 /// Writes pages until the limit or the end; an error after the beginning cuts the stream short.
 asio::awaitable<Result<void>> writeExport(const ApiContext* context, ResponseStream* stream,
                                           HistoryQuery query, HistoryPage page, Format format,
-                                          std::size_t left) {
+                                          std::size_t left, std::string authorization) {
+  TokenWatch token(context, std::move(authorization));
   std::string text = format == Format::Csv ? attemptCsvHeader() : std::string();
   for (;;) {
     for (const AttemptRecord& attempt : page.attempts) {
@@ -82,6 +84,8 @@ asio::awaitable<Result<void>> writeExport(const ApiContext* context, ResponseStr
     const Result<void> written = co_await stream->write(std::move(text));
     left -= std::min(left, page.attempts.size());
     if (!written || left == 0 || page.next_cursor.empty()) co_return written;
+    const Result<void> counts = co_await token.check();
+    if (!counts) co_return counts.error();
     query.cursor = page.next_cursor;
     query.limit = std::min(left, static_cast<std::size_t>(kPageMax));
     auto work = [query](Service& service) { return service.history(query); };
@@ -112,8 +116,10 @@ asio::awaitable<Result<HttpReply>> showHistory(const ApiContext* context, Call c
     stream.headers.emplace_back(
         "Content-Type", format == Format::Csv ? "text/csv; charset=utf-8" : "application/x-ndjson");
     stream.headers.emplace_back("Cache-Control", "no-store");
-    stream.produce = [context, query, page = std::move(*page), format, limit](ResponseStream& out) {
-      return writeExport(context, &out, query, page, format, static_cast<std::size_t>(limit));
+    stream.produce = [context, query, page = std::move(*page), format, limit,
+                      authorization = call.request.headers["authorization"]](ResponseStream& out) {
+      return writeExport(context, &out, query, page, format, static_cast<std::size_t>(limit),
+                         authorization);
     };
     co_return HttpReply(std::move(stream));
   }

@@ -96,15 +96,14 @@ asio::awaitable<Result<HttpReply>> defineVms(const ApiContext* context, Call cal
 
 asio::awaitable<Result<HttpReply>> listVms(const ApiContext* context, Call call) {
   Fields fields = Fields::ofQuery(call.request);
-  VmSelection which;
-  if (const auto selector = fields.labels("selector")) which.selector = *selector;
-  which.all = which.selector.empty();
+  std::map<std::string, std::string> selector;
+  if (auto labels = fields.labels("selector")) selector = std::move(*labels);
   const auto limit =
       static_cast<std::size_t>(fields.integer("limit", 1, kPageRows).value_or(kPageRows));
   const std::string cursor = fields.text("cursor", kCursorBytes).value_or("");
   if (auto read = fields.finish(); !read) co_return read.error();
-  auto work = [which, limit, cursor](Service& service) {
-    return service.listVms(which, limit, cursor);
+  auto work = [selector, limit, cursor](Service& service) {
+    return service.listVms(selector, limit, cursor);
   };
   const auto page = co_await onEngine(context, std::move(work));
   if (!page) co_return page.error();

@@ -63,6 +63,51 @@ Result<void> refuseExisting(const IssuedFiles& files, Existing existing) {
   return {};
 }
 
+fs::path withSuffix(fs::path path, const char* suffix) {
+  path += suffix;
+  return path;
+}
+
+IssuedFiles draftsOf(const IssuedFiles& files) {
+  IssuedFiles drafts;
+  drafts.certificate = withSuffix(files.certificate, ".next");
+  drafts.key = withSuffix(files.key, ".next");
+  return drafts;
+}
+
+void removeBoth(const IssuedFiles& files) {
+  std::error_code ignored;
+  fs::remove(files.certificate, ignored);
+  fs::remove(files.key, ignored);
+}
+
+/// Puts both drafts in their places, or leaves what was there.
+Result<void> publishPair(const IssuedFiles& drafts, const IssuedFiles& files) {
+  const fs::path kept = withSuffix(files.key, ".old");
+  std::error_code failed;
+  fs::remove(kept, failed);
+  const bool had_key = fs::exists(files.key, failed);
+  if (had_key) fs::create_hard_link(files.key, kept, failed);
+  if (!failed) fs::rename(drafts.key, files.key, failed);
+  const bool key_placed = !failed;
+  if (key_placed) fs::rename(drafts.certificate, files.certificate, failed);
+  std::error_code ignored;
+  if (failed && key_placed) {
+    if (had_key) {
+      fs::rename(kept, files.key, ignored);
+    } else {
+      fs::remove(files.key, ignored);
+    }
+  }
+  fs::remove(kept, ignored);
+  if (failed) {
+    return Error(ErrorClass::Dependency,
+                 "cannot replace " + files.certificate.string() + ": " + failed.message());
+  }
+  return syncDirectory(files.key.parent_path());
+}
+
+/// A pair that was there stays until the new one has been written.
 Result<IssuedFiles> writePair(const IssuedFiles& files, X509* certificate, EVP_PKEY* key) {
   const BioPtr certificate_pem(BIO_new(BIO_s_mem()));
   const BioPtr key_pem(BIO_new(BIO_s_secmem()));
@@ -72,18 +117,16 @@ Result<IssuedFiles> writePair(const IssuedFiles& files, X509* certificate, EVP_P
     return opensslError("cannot encode " + files.certificate.string());
   }
   std::string key_text = contentOf(key_pem.get());
-  auto written = writeFileAtomically(files.key, key_text, 0600);
+  const IssuedFiles drafts = draftsOf(files);
+  auto written = writeFileAtomically(drafts.key, key_text, 0600);
   OPENSSL_cleanse(key_text.data(), key_text.size());
-  if (!written) {
-    return withContext(written.error(), "no certificate was issued (free space or permissions?)");
+  if (written) {
+    written = writeFileAtomically(drafts.certificate, contentOf(certificate_pem.get()), 0644);
   }
-  written = writeFileAtomically(files.certificate, contentOf(certificate_pem.get()), 0644);
-  if (!written) {
-    std::error_code ignored;
-    fs::remove(files.key, ignored);
-    return withContext(written.error(), "no certificate was issued (free space or permissions?)");
-  }
-  return files;
+  if (written) written = publishPair(drafts, files);
+  if (written) return files;
+  removeBoth(drafts);
+  return withContext(written.error(), "no certificate was issued (free space or permissions?)");
 }
 
 bool setSerial(X509* certificate) {

@@ -98,6 +98,42 @@ TEST_F(ApiHostile, AThousandIdleConnectionsDisturbNobody) {
   for (const auto& one : idle) one->readToEnd();
 }
 
+TEST_F(ApiHostile, WhoNeverShowsATokenGivesWay) {
+  ApiServer server(folder_, [](ApiOptions& options) { options.http.connections = 3; });
+  const auto known = peer(server);
+  known->send(get(server, "/v1/hosts"));
+  EXPECT_EQ(known->readSome().find("HTTP/1.1 200 "), 0u);
+  const auto nobody = peer(server);
+  nobody->send(std::string(kNobody) + "\r\n");
+  EXPECT_EQ(nobody->readSome().find("HTTP/1.1 401 "), 0u);
+  RawPeer silent(server.address());
+  // The limit is reached; each of these takes the place of the oldest that has shown nothing.
+  const auto first = peer(server);
+  EXPECT_EQ(nobody->readToEnd(), "");
+  const auto second = peer(server);
+  EXPECT_EQ(silent.readPlainToEnd(), "");
+  for (RawPeer* one : {known.get(), first.get(), second.get()}) {
+    one->send(get(server, "/v1/hosts"));
+    EXPECT_EQ(one->readSome().find("HTTP/1.1 200 "), 0u);
+  }
+}
+
+TEST_F(ApiHostile, AnExportEndsWhenItsTokenIsRevoked) {
+  ApiServer server(folder_, [](ApiOptions& options) { options.token_check = Duration{}; });
+  constexpr std::size_t kRows = 100'000;  // More than all buffers between us hold.
+  server.onEngine([](FakeService& service) { service.attempts.resize(kRows); });
+  const auto one = peer(server);
+  one->send(get(server, "/v1/history?format=ndjson"));
+  std::string got = one->readSome();
+  EXPECT_EQ(got.find("HTTP/1.1 200 "), 0u);
+  server.onEngine([](FakeService& service) {
+    for (auto& [hash, token] : service.tokens) token.revoked_at = WallTime();
+  });
+  got += one->readToEnd();
+  EXPECT_FALSE(got.ends_with("\r\n0\r\n\r\n")) << "cut short, so that the client knows";
+  EXPECT_LT(countOf(got, "\"attempt_id\""), kRows);
+}
+
 TEST_F(ApiHostile, WrongTokensAreSlowedDownPerPeer) {
   ApiServer server(folder_);
   std::string bytes;

@@ -103,6 +103,10 @@ TEST_F(ApiHttp, TellsConnectionsBeyondTheLimit) {
   ApiServer server(folder_, [](ApiOptions& options) { options.http.connections = 2; });
   const auto first = peer(server);
   const auto second = peer(server);
+  for (RawPeer* one : {first.get(), second.get()}) {
+    one->send(get(server, "/v1/hosts"));
+    EXPECT_EQ(one->readSome().find("HTTP/1.1 200 "), 0u);
+  }
   const std::string refused = talk(server, get(server, "/healthz"));
   EXPECT_EQ(refused.find("HTTP/1.1 503 "), 0u) << refused;
   EXPECT_NE(refused.find("Retry-After: 1"), std::string::npos);

@@ -185,10 +185,13 @@ asio::awaitable<Result<std::vector<VmView>>> FakeService::defineVms(Principal wh
   co_return views;
 }
 
-asio::awaitable<Result<VmPage>> FakeService::listVms(VmSelection which, std::size_t limit,
-                                                     std::string cursor) {
+asio::awaitable<Result<VmPage>> FakeService::listVms(std::map<std::string, std::string> selector,
+                                                     std::size_t limit, std::string cursor) {
   if (fail) co_return *fail;
   VmPage page;
+  VmSelection which;
+  which.all = selector.empty();
+  which.selector = std::move(selector);
   const auto names = namesOf(which);
   for (const std::string& name : *names) {
     if (name <= cursor) continue;

@@ -54,8 +54,8 @@ class FakeService final : public Service {
   void tell(EventBatch batch);
 
   asio::awaitable<Result<std::vector<VmView>>> defineVms(Principal who, DefineVms what) override;
-  asio::awaitable<Result<VmPage>> listVms(VmSelection which, std::size_t limit,
-                                          std::string cursor) override;
+  asio::awaitable<Result<VmPage>> listVms(std::map<std::string, std::string> selector,
+                                          std::size_t limit, std::string cursor) override;
   asio::awaitable<Result<VmView>> showVm(std::string name_or_id) override;
   asio::awaitable<Result<VmView>> setVm(Principal who, std::string name_or_id,
                                         VmSettings settings) override;

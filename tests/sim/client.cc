@@ -293,7 +293,8 @@ void Client::look() {
     query.limit = 20;
     const auto page = co_await service.history(query);
     if (!page) co_return judge("history", page.error());
-    const auto vms = co_await service.listVms(runner::VmSelection{}, 100, "");
+    const std::map<std::string, std::string> all;
+    const auto vms = co_await service.listVms(all, 100, "");
     if (!vms) co_return judge("list VMs", vms.error());
     checkVms(vms->vms);
     co_return Verdict::Done;

@@ -70,7 +70,7 @@ TEST_F(Reads, AVmIsToldAsItIsStored) {
     *shown = Told{view.value().vm.priority, storedPriority()};
   });
   cluster_.call("list", [this, listed](Service& service) -> asio::awaitable<void> {
-    const runner::VmSelection all;
+    const std::map<std::string, std::string> all;
     const auto page = co_await service.listVms(all, 10, "");
     *listed = Told{page.value().vms.at(0).vm.priority, storedPriority()};
   });

@@ -148,6 +148,24 @@ TEST_F(Pki, NeverReplacesUnlessTold) {
   EXPECT_NE(content(folder_ / "h1.key"), key);
 }
 
+TEST_F(Pki, KeepsTheOldKeyWhenTheNewPairCannotBePlaced) {
+  ASSERT_TRUE(initCa(folder_));
+  ASSERT_TRUE(issueHost(folder_, "h1"));
+  const std::string key = content(folder_ / "h1.key");
+  fs::remove(folder_ / "h1.crt");
+  fs::create_directory(folder_ / "h1.crt");
+  std::ofstream(folder_ / "h1.crt" / "in_the_way") << "x";
+  EXPECT_FALSE(issueHost(folder_, "h1", 30, Existing::Replace));
+  EXPECT_EQ(content(folder_ / "h1.key"), key);
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
+    EXPECT_TRUE(entry.path().extension() != ".next" && entry.path().extension() != ".old")
+        << entry.path();
+  }
+  fs::remove_all(folder_ / "h1.crt");
+  ASSERT_TRUE(issueHost(folder_, "h1", 30, Existing::Replace));
+  EXPECT_NE(content(folder_ / "h1.key"), key);
+}
+
 TEST_F(Pki, RefusesNamesThatAreNoFileNames) {
   ASSERT_TRUE(initCa(folder_));
   for (const char* name :

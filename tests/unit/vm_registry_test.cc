@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "runner/reads.h"
 #include "runner/vm_registry.h"
 #include "schema/base/rng.h"
 
@@ -79,6 +80,31 @@ TEST_F(VmRegistry, ADocumentIsCheckedWhole) {
   EXPECT_EQ(afterOf(2), Names{"vm3"}) << "a VM may be defined later";
   EXPECT_THAT(refusal(define({3}, Names{"vm1"})), HasSubstr("'vm3' is after 'vm1'"));
   EXPECT_TRUE(define({3}));
+}
+
+TEST_F(VmRegistry, ListsPageByNameAndSelector) {
+  std::vector<int> all;
+  for (int number = 1; number <= 9; ++number) all.push_back(number);
+  ASSERT_TRUE(define(all));
+  for (const int number : {2, 5, 8})
+    state_.findVm("vm" + std::to_string(number))->record.labels["a"] = "b";
+  const auto names = [this](const std::map<std::string, std::string>& selector) {
+    Names found;
+    std::string cursor;
+    do {
+      const VmPage page = listVms(state_, selector, 2, cursor).value();
+      EXPECT_LE(page.vms.size(), 2u);
+      for (const VmView& vm : page.vms) found.push_back(vm.vm.spec.name);
+      cursor = page.next_cursor;
+    } while (!cursor.empty());
+    return found;
+  };
+  EXPECT_EQ(names({{"a", "b"}}), (Names{"vm2", "vm5", "vm8"}));
+  EXPECT_EQ(names({{"a", "c"}}), Names{});
+  EXPECT_EQ(names({}).size(), 9u);
+  ASSERT_TRUE(undefineVm(state_, "vm2", {}));
+  EXPECT_EQ(listVms(state_, {}, 1, "vm2")->vms.at(0).vm.spec.name, "vm3")
+      << "a cursor that is gone";
 }
 
 /// Names stand for what has them now, so what a name means may change without a look at `after`.
