@@ -295,7 +295,8 @@ Result<RequestId> createRequest(EngineState& state, const Principal& who, const 
 Result<void> cancelRequest(EngineState& state, RequestId id, const Now& now) {
   const auto found = state.requests.find(id);
   if (found == state.requests.end()) {
-    return Error{ErrorClass::NotFound, "no request has the id " + id.str()};
+    return Error{ErrorClass::NotFound,
+                 "no request has the id " + id.str() + "; 'vmsctl request list' shows recent ones"};
   }
   Request& request = found->second;
   if (request.record.finished_at || request.record.cancelled) return {};

@@ -260,6 +260,7 @@ json::object eventJson(const HostEvent& event) {
 
 json::object eventJson(const RequestView& view) {
   json::object out = countsJson(view);
+  out["created_at"] = formatRfc3339(view.request.created_at);
   out["finished_at"] = timeOrNull(view.request.finished_at);
   return out;
 }

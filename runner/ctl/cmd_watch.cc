@@ -107,9 +107,10 @@ class Watcher {
     if (over()) return told;
     if (!streamed) {
       refuseIfFinal(streamed.error());
-      tell("the engine's events cannot be followed: " + streamed.error().message);
+      // Who asks for the lists meets an engine that is away, too, and says so.
+      if (streamed.error().status != kExitUnreachable) tell(streamed.error().message);
     } else if (streamed->how == ApiClient::Streamed::Refused) {
-      tell("the engine's events cannot be followed: " + streamed->why);
+      tell(streamed->why);
     }
     return told;
   }
@@ -117,7 +118,8 @@ class Watcher {
   /// Says once that lists are asked for instead of following.
   void tell(const std::string& why) {
     const bool told_before = !note_.empty();
-    note_ = why + "; asking every " + formatDuration(interval_) + " instead";
+    note_ = "the engine's events cannot be followed: " + why + "; asking every " +
+            formatDuration(interval_) + " instead";
     if (live_ || told_before || refused_) return;
     std::fprintf(stderr, "vmsctl: %s\n", printable(note_).c_str());
   }
@@ -180,9 +182,11 @@ class Watcher {
 
   void show() {
     shown_at_ = api_.clock().now();
+    // While the engine is away, the last that it told.
+    const bool told = following_ || (problem_ && model_.whole());
     const json::object view =
-        watchView(api_.clock().wallNow(), following_ ? model_.hosts(hosts_) : hosts_,
-                  following_ ? model_.requests() : requests_, failures_);
+        watchView(api_.clock().wallNow(), told ? model_.hosts(hosts_) : hosts_,
+                  told ? model_.requests() : requests_, failures_);
     if (live_) {
       // The size may have changed.
       const Screen screen = screenOf(STDOUT_FILENO, settings_.colour());
@@ -238,7 +242,8 @@ void addWatchCommand(CLI::App& app, Action& action) {
       ->add_option("--interval", options->interval, "Time between views, 100ms to 1h; default 2s")
       ->type_name("TIME");
   command->add_option("--count", options->count, "End after so many views; default: never")
-      ->type_name("N");
+      ->type_name("N")
+      ->check(CLI::Range(1, 1'000'000'000));
   describe(
       *command,
       "It follows the engine's events: on a terminal changes are shown as they come, beside the\n"

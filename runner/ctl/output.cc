@@ -101,6 +101,39 @@ Screen screenOf(int fd, Colour colour) {
   return screen;
 }
 
+namespace {
+
+/// What is longer is shown below its key.
+constexpr std::size_t kInline = 60;
+
+std::string listedOf(std::string_view key, const json::value& value) {
+  const bool bytes = value.is_number() && key.find("memory") != std::string_view::npos;
+  return cellOf(value) + (bytes ? " (" + bytesOf(value.to_number<double>()) + ")" : "");
+}
+
+void addListing(const json::object& object, const std::string& indent, std::string& out) {
+  std::size_t width = 0;
+  for (const auto& [key, value] : object) width = std::max(width, key.size());
+  for (const auto& [key, value] : object) {
+    out += indent + std::string(key) + ":";
+    const std::string text = listedOf(key, value);
+    const auto* members = value.if_object();
+    const auto* items = value.if_array();
+    if (text.size() <= kInline || (members == nullptr && items == nullptr)) {
+      out += std::string(width - key.size() + 1, ' ') + text + "\n";
+      continue;
+    }
+    out += "\n";
+    if (members != nullptr) {
+      addListing(*members, indent + "  ", out);
+      continue;
+    }
+    for (const auto& item : *items) out += indent + "  " + cellOf(item) + "\n";
+  }
+}
+
+}  // namespace
+
 std::string cellOf(const json::value& value) {
   if (value.is_null()) return "-";
   if (value.is_double()) return fmt::format("{:.2f}", value.get_double());
@@ -178,12 +211,8 @@ std::string tableOf(const json::array& rows, const std::vector<Column>& columns,
 }
 
 std::string listingOf(const json::object& object) {
-  std::size_t width = 0;
-  for (const auto& [key, value] : object) width = std::max(width, key.size());
   std::string out;
-  for (const auto& [key, value] : object) {
-    out += std::string(key) + ":" + std::string(width - key.size() + 1, ' ') + cellOf(value) + "\n";
-  }
+  addListing(object, "", out);
   return out;
 }
 

@@ -36,7 +36,7 @@ struct Column {
 /// Rows as a table that fits the screen: free text is cut first, the widest column before others.
 std::string tableOf(const json::array& rows, const std::vector<Column>& columns,
                     const Screen& screen);
-/// "key: value" lines.
+/// "key: value" lines; what is long stands indented below its key.
 std::string listingOf(const json::object& object);
 /// With a heading of all keys of the first row; RFC 4180.
 std::string csvOf(const json::array& rows, const std::vector<Column>& fallback);

@@ -114,10 +114,10 @@ std::string Progress::block(TimePoint now, const Screen& screen) const {
 
 std::string Progress::summary(TimePoint now) const {
   const std::string state = finished() ? stringOf(view_, "state") : "still active";
-  std::string out =
-      fmt::format("request {} {}: {:.0f} of {:.0f} VMs up in {}, {:.0f} batches",
-                  stringOf(view_, "request_id"), state, up(), numberOf(view_, "total"),
-                  spanOf(msOf(now - started_)), numberOf(view_, "batches"));
+  std::string out = fmt::format(
+      "request {} {}: {:.0f} of {:.0f} VMs up in {}, {:.0f} batch{}", stringOf(view_, "request_id"),
+      state, up(), numberOf(view_, "total"), spanOf(msOf(now - started_)),
+      numberOf(view_, "batches"), numberOf(view_, "batches") == 1 ? "" : "es");
   const double failed = numberOf(view_, "failed");
   const double cancelled = numberOf(view_, "cancelled");
   if (failed > 0) out += fmt::format(", {:.0f} failed", failed);

@@ -247,5 +247,19 @@ TEST(Span, IsShort) {
   EXPECT_EQ(bytesOf(1536), "1.5 KiB");
 }
 
+TEST(Listing, LongMembersStandBelowTheirKey) {
+  json::object object;
+  object["memory"] = 1536;
+  object["labels"] = json::object{{"tier", "web"}};
+  object["attempt"] =
+      json::object{{"attempt_id", std::string(36, 'a')}, {"run", std::string(36, 'b')}};
+  object["names"] = json::array{std::string(36, 'c'), std::string(36, 'd')};
+  EXPECT_EQ(listingOf(object),
+            "memory:  1536 (1.5 KiB)\nlabels:  tier=web\nattempt:\n"
+            "  attempt_id: " +
+                std::string(36, 'a') + "\n  run:        " + std::string(36, 'b') + "\nnames:\n  " +
+                std::string(36, 'c') + "\n  " + std::string(36, 'd') + "\n");
+}
+
 }  // namespace
 }  // namespace vms::runner::ctl
