@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <CLI/App.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -86,7 +87,17 @@ Outcome<int> dryRun(ApiClient& api, const Settings& settings, json::object body)
   return refused == 0 ? kExitOk : kExitFailed;
 }
 
+/// It goes into a header as it is.
+Outcome<void> checkKey(const std::string& key) {
+  constexpr std::size_t kMost = 255;
+  const bool printable =
+      std::all_of(key.begin(), key.end(), [](char c) { return c >= ' ' && c <= '~'; });
+  if (printable && key.size() <= kMost) return {};
+  return Failure(kExitUsage, "--key must be 1 to 255 printable ASCII characters");
+}
+
 Outcome<int> run(const Settings& settings, const RunOptions& options) {
+  if (const auto checked = checkKey(options.key); !checked) return checked.error();
   auto body = bodyOf(options);
   if (!body) return body.error();
   auto api = ApiClient::open(settings);

@@ -94,7 +94,7 @@ class Watcher {
         "/v1/events", model_.lastId(),
         [&](const SseEvent& event) {
           if (!model_.apply(event)) return !over();
-          told = changed_ = true;
+          told = changed_ = undrawn_ = true;
           following_ = model_.whole();
           if (following_) note_.clear();
           return !over();
@@ -137,7 +137,7 @@ class Watcher {
     if (over()) return;
     const TimePoint now = api_.clock().now();
     const bool due = now - viewed_at_ >= interval_;
-    if (!due && !(live_ && changed_ && following_ && now - shown_at_ >= kDrawEvery)) return;
+    if (!due && !(live_ && undrawn_ && following_ && now - shown_at_ >= kDrawEvery)) return;
     if (due) {
       // What the stream does not tell changes slowly by itself.
       if (!following_ || changed_ || problem_ || now - asked_at_ >= kAskAtLeast)
@@ -182,6 +182,7 @@ class Watcher {
 
   void show() {
     shown_at_ = api_.clock().now();
+    undrawn_ = false;
     // While the engine is away, the last that it told.
     const bool told = following_ || (problem_ && model_.whole());
     const json::object view =
@@ -211,6 +212,7 @@ class Watcher {
   WatchModel model_;
   bool following_ = false;  ///< What the model knows is the newest.
   bool changed_ = false;    ///< Since the lists were asked for.
+  bool undrawn_ = false;    ///< Since the last view.
   json::array hosts_, requests_, failures_;
   std::string note_;                ///< Why nothing is followed.
   std::optional<Failure> problem_;  ///< Why there is no newer view.

@@ -80,6 +80,8 @@ TEST_F(CtlFailures, WrongWords) {
       {{"run", "web1", "--deadline", "0s"}, 2, "--deadline '0s'"},
       {{"run", "web1", "--deadline", "999999999h"}, 2, "is no time from 1ms to 7d"},
       {{"run", "web1", "--timeout", "99999h"}, 2, "is no time from 1ms to 365d"},
+      {{"run", "web1", "--key", "a\r\nX-Other: b"}, 2, "--key must be"},
+      {{"run", "web1", "--key", std::string(256, 'k')}, 2, "--key must be"},
       {{"vm"}, 2, "no command is named; see 'vmsctl vm --help'"},
       {{"vm", "list", "extra"}, 2, "takes no 'extra'; see 'vmsctl vm list --help'"},
       {{"run", "web1", "--host", "a", "--host", "b"}, 2, "--host is given more than once"},
