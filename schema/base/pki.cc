@@ -85,26 +85,25 @@ void removeBoth(const IssuedFiles& files) {
 Result<void> publishPair(const IssuedFiles& drafts, const IssuedFiles& files) {
   const fs::path kept = withSuffix(files.key, ".old");
   std::error_code failed;
-  fs::remove(kept, failed);
   const bool had_key = fs::exists(files.key, failed);
-  if (had_key) fs::create_hard_link(files.key, kept, failed);
+  if (had_key) fs::rename(files.key, kept, failed);
+  const bool key_kept = had_key && !failed;
   if (!failed) fs::rename(drafts.key, files.key, failed);
   const bool key_placed = !failed;
   if (key_placed) fs::rename(drafts.certificate, files.certificate, failed);
   std::error_code ignored;
-  if (failed && key_placed) {
-    if (had_key) {
-      fs::rename(kept, files.key, ignored);
-    } else {
-      fs::remove(files.key, ignored);
-    }
+  if (!failed) {
+    fs::remove(kept, ignored);
+    const fs::path folder = files.key.parent_path();
+    return syncDirectory(folder.empty() ? fs::path(".") : folder);
   }
-  fs::remove(kept, ignored);
-  if (failed) {
-    return Error(ErrorClass::Dependency,
-                 "cannot replace " + files.certificate.string() + ": " + failed.message());
+  if (key_kept) {
+    fs::rename(kept, files.key, ignored);
+  } else if (key_placed) {
+    fs::remove(files.key, ignored);
   }
-  return syncDirectory(files.key.parent_path());
+  return Error(ErrorClass::Dependency,
+               "cannot replace " + files.certificate.string() + ": " + failed.message());
 }
 
 /// A pair that was there stays until the new one has been written.
