@@ -111,7 +111,7 @@ def wrong_words(_rng):
         refused.expect(USAGE, ["--frob"], "run", "a", "--frob")
         refused.expect(USAGE, ["1000"], "run", "a", "--priority", "1000")
         refused.expect(USAGE, ["--deadline", "soon"], "run", "a", "--deadline", "soon")
-        refused.expect(USAGE, ["subcommand"])
+        refused.expect(USAGE, ["no command is named", "--help"])
         token = refused.file("wrong.token", "vms_000000000000_" + 64 * "0" + "\n")
         refused.expect(DENIED, ["token"], "--token", token, "vm", "list")
         refused.expect(USAGE, ["/nowhere.token"], "--token", "/nowhere.token", "vm", "list")
