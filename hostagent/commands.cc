@@ -86,7 +86,7 @@ asio::awaitable<void> cancel(AgentCore& core, SessionNumber session, proto::Comm
   }
   if (attempt->record.running_at || attempt->resuming) {
     answer(core, session, command, Answer::TOO_LATE);
-    core.outbox.report(id, true);
+    core.outbox.reportAsked(id);
     co_return;
   }
   if (!attempt->busy && attempt->record.phase == ClaimPhase::Claimed) {
@@ -136,7 +136,7 @@ asio::awaitable<void> probe(AgentCore& core, SessionNumber session, proto::Comma
   }
   const bool told = attempt->durable.has_value();
   answer(core, session, command, told ? Answer::PRESENT : Answer::INDETERMINATE);
-  core.outbox.report(id, true);
+  core.outbox.reportAsked(id);
 }
 
 /// SHUTDOWN or FORCE_OFF: the wish is durable before anything is done, so that the reason of the

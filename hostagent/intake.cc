@@ -154,7 +154,8 @@ void tell(AgentCore& core, SessionNumber session, proto::Frame frame,
           const std::vector<Decision>& decisions) {
   core.outbox.answer(session, std::move(frame));
   for (const Decision& decision : decisions) {
-    if (!decision.refused) core.outbox.report(decision.ref.attempt, true);
+    // A fresh claim stands where the answer says that it stands.
+    if (!decision.refused && !decision.fresh) core.outbox.reportAsked(decision.ref.attempt);
   }
 }
 

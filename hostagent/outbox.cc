@@ -38,7 +38,7 @@ void Outbox::attach(std::shared_ptr<Connection> connection, SessionNumber sessio
     Attempt& attempt = *core_.ledger.find(id);
     attempt.sent_at.reset();
     // What runs and is acknowledged is in the list; everything else is told one by one.
-    if (attempt.open() && !(attempt.durable && attempt.durable->started_acked)) report(id);
+    if (attempt.open() && !(attempt.durable && attempt.durable->started_acked)) enqueue(id);
   }
   reportUnacknowledged();
   listDomains();
@@ -53,7 +53,9 @@ void Outbox::detach() {
   reports_.clear();
   reports_known_.clear();
   asked_.clear();
+  progress_.clear();
   changed_.clear();
+  changes_due_ = false;
   follow_.clear();
 }
 
@@ -68,12 +70,42 @@ void Outbox::answer(SessionNumber session, proto::Frame frame) {
   wake_.notify();
 }
 
-void Outbox::report(AttemptId attempt, bool even_if_acknowledged) {
+void Outbox::report(AttemptId id) {
   if (!connection_) return;
-  if (even_if_acknowledged) asked_.insert(attempt);
+  const Attempt* const attempt = core_.ledger.find(id);
+  if (attempt == nullptr || !attempt->durable) return;
+  if (!resultsOf(*attempt->durable).empty()) {
+    enqueue(id);
+  } else if (!reports_known_.contains(id)) {
+    progress_.insert(id);
+    gather();
+  }
+}
+
+void Outbox::reportAsked(AttemptId attempt) {
+  if (!connection_) return;
+  asked_.insert(attempt);
+  enqueue(attempt);
+}
+
+void Outbox::enqueue(AttemptId attempt) {
+  progress_.erase(attempt);
   if (!reports_known_.insert(attempt).second) return;
   reports_.push_back(attempt);
   wake_.notify();
+}
+
+void Outbox::gather() {
+  if (std::exchange(gathering_, true)) return;
+  core_.tasks.spawn("gather reports", [this] { return endGathering(); });
+}
+
+asio::awaitable<void> Outbox::endGathering() {
+  co_await core_.seams.clock.sleepFor(kGather);
+  gathering_ = false;
+  for (const AttemptId& id : std::exchange(progress_, {})) enqueue(id);
+  changes_due_ = !changed_.empty();
+  if (changes_due_) wake_.notify();
 }
 
 void Outbox::reportUnacknowledged() {
@@ -96,6 +128,13 @@ void Outbox::heartbeat() {
 void Outbox::domainChanged(VmId vm) {
   if (!connection_ || list_due_) return;
   changed_.insert(vm);
+  gather();
+}
+
+void Outbox::foreignChanged(VmId vm) {
+  if (!connection_ || list_due_) return;
+  changed_.insert(vm);
+  changes_due_ = true;
   wake_.notify();
 }
 
@@ -103,10 +142,11 @@ void Outbox::listDomains() {
   if (!connection_) return;
   list_due_ = true;
   changed_.clear();
+  changes_due_ = false;
   wake_.notify();
 }
 
-bool Outbox::listable() const { return core_.recovered && (list_due_ || !changed_.empty()); }
+bool Outbox::listable() const { return core_.recovered && (list_due_ || changes_due_); }
 
 bool Outbox::idle() const noexcept {
   return !connection_ ||
@@ -176,13 +216,20 @@ proto::Frame Outbox::makeList(bool complete) {
   list.set_sequence(++sequence_);
   if (core_.identity) writeIdentity(*core_.identity, *list.mutable_hypervisor());
   const std::set<VmId> changed = std::exchange(changed_, {});
-  for (const auto& [id, attempt] : core_.ledger.attempts()) {
-    if (!attempt.durable || attempt.durable->phase != ClaimPhase::Published) continue;
-    if (!complete && !changed.contains(attempt.ref().vm)) continue;
+  changes_due_ = false;
+  const auto add = [&list](const Attempt& attempt) {
+    if (!attempt.durable || attempt.durable->phase != ClaimPhase::Published) return;
     writeOwnDomain(*attempt.durable, attempt.paused, *list.add_domains());
+  };
+  if (complete) {
+    for (const auto& [id, attempt] : core_.ledger.attempts()) add(attempt);
+    for (const auto& [vm, info] : core_.foreign) writeForeignDomain(info, *list.add_domains());
+    return frame;
   }
-  for (const auto& [vm, info] : core_.foreign) {
-    if (complete || changed.contains(vm)) writeForeignDomain(info, *list.add_domains());
+  for (const VmId& vm : changed) {
+    if (const Attempt* const open = core_.ledger.openOf(vm)) add(*open);
+    const auto foreign = core_.foreign.find(vm);
+    if (foreign != core_.foreign.end()) writeForeignDomain(foreign->second, *list.add_domains());
   }
   return frame;
 }

@@ -35,15 +35,22 @@ class Outbox {
 
   /// Dropped when `session` is not the current one. A peer that asks and does not read is cut.
   void answer(SessionNumber session, proto::Frame frame);
-  /// Tells where the attempt durably stands. `even_if_acknowledged`: the engine asked.
-  void report(AttemptId attempt, bool even_if_acknowledged = false);
+  /// Tells where the attempt durably stands: a result, and whatever a new session lacks, at once;
+  /// progress when it has gathered for a moment, as it then stands.
+  void report(AttemptId attempt);
+  /// As above, at once and even if acknowledged: the engine asked.
+  void reportAsked(AttemptId attempt);
   /// Reports every result that was last sent at least `AgentOptions::resend` ago.
   void reportUnacknowledged();
   void heartbeat();
+  /// The domain will be in a list of changes, which gather for a moment.
   void domainChanged(VmId vm);
+  /// As above, at once: somebody else's domain may be in the engine's way.
+  void foreignChanged(VmId vm);
+  /// The whole list, at once.
   void listDomains();
 
-  /// Nothing is left to send, or there is no session.
+  /// Nothing is left to send but progress and changes that gather, or there is no session.
   bool idle() const noexcept;
 
   /// The sender; runs as long as the agent.
@@ -51,6 +58,9 @@ class Outbox {
 
  private:
   static constexpr std::size_t kAnswersMax = 65'536;
+  /// So long progress and changed domains gather. Short for people; long enough for most of what
+  /// happens to an attempt to be told with its result.
+  static constexpr Duration kGather = milliseconds(50);
 
   /// The next message, or empty when there is nothing to say.
   std::optional<proto::Frame> next();
@@ -58,6 +68,10 @@ class Outbox {
   proto::Frame makeHeartbeat() const;
   proto::Frame makeList(bool complete);
   bool listable() const;
+  void enqueue(AttemptId attempt);
+  /// Sees to it that what gathers leaves in time.
+  void gather();
+  asio::awaitable<void> endGathering();
 
   AgentCore& core_;
   Wake wake_;
@@ -71,8 +85,11 @@ class Outbox {
   std::deque<proto::Frame> answers_;
   std::deque<AttemptId> reports_;
   std::set<AttemptId> reports_known_;
-  std::set<AttemptId> asked_;  ///< To be reported even if acknowledged.
+  std::set<AttemptId> progress_;  ///< Gathering; a report of the same attempt makes it needless.
+  std::set<AttemptId> asked_;     ///< To be reported even if acknowledged.
   std::set<VmId> changed_;
+  bool changes_due_ = false;         ///< `changed_` has gathered.
+  bool gathering_ = false;           ///< endGathering() is under way.
   std::deque<proto::Frame> follow_;  ///< Rest of the report of one attempt.
   bool sending_ = false;
 };

@@ -198,6 +198,23 @@ void noteRefusal(EngineState& state, Host& host, const AttemptRef& ref,
   markForeign(state, host);
 }
 
+/// The claim is durable on its host. A claim that has waited for this answer is just that; what
+/// was known there already is told by the progress or the result that follows.
+void noteAccepted(EngineState& state, Attempt& attempt, const Now& now) {
+  AttemptRecord& record = attempt.record;
+  if (!record.accepted_at) {
+    record.accepted_at = now.wall;
+    state.touchAttempt(record.ref.attempt);
+  }
+  if (!hasStarted(record)) {
+    state.inventory.setPending(record.host, record.ref.attempt, true, false);
+  }
+  if (record.state != AttemptState::Sent) return;
+  state.setState(attempt, AttemptState::Staged);
+  const auto run = state.runs.find(record.run);
+  if (run != state.runs.end()) touchWatchers(state, run->second);
+}
+
 void onAccepted(EngineState& state, Host& host, const proto::BulkAccepted& message,
                 const Now& now) {
   const auto in_flight = std::find_if(
@@ -217,13 +234,7 @@ void onAccepted(EngineState& state, Host& host, const proto::BulkAccepted& messa
     }
     attempt->news_at = now.mono;
     if (item.error_class().empty()) {
-      if (!attempt->record.accepted_at) {
-        attempt->record.accepted_at = now.wall;
-        state.touchAttempt(*id);
-      }
-      if (!hasStarted(attempt->record)) {
-        state.inventory.setPending(host.record.id, *id, true, false);
-      }
+      noteAccepted(state, *attempt, now);
     } else if (mayFollow(attempt->record.state, AttemptState::Refused)) {
       noteRefusal(state, host, attempt->record.ref, item.error_class());
       failAttempt(state, *attempt, AttemptState::Refused,

@@ -209,7 +209,8 @@ std::vector<StagingItem> stagingOf(const EngineState& state, const Host& host) {
     item.ref = record.ref;
     item.vm_name = record.vm_name;
     item.state = record.state;
-    item.since = record.build_started_at.value_or(record.staged_at.value_or(record.placed_at));
+    item.since = record.build_started_at.value_or(
+        record.staged_at.value_or(record.accepted_at.value_or(record.placed_at)));
     items.push_back(std::move(item));
   }
   return items;

@@ -38,7 +38,7 @@ void noteForeign(AgentCore& core, const DomainInfo& info) {
               info.vm.str());
   }
   core.foreign[info.vm] = info;
-  core.outbox.domainChanged(info.vm);
+  core.outbox.foreignChanged(info.vm);
 }
 
 /// The journal was lost, the domain's own claim was not. It is never resumed on that ground: a

@@ -82,11 +82,20 @@ void Checkers::runChanges(const RunRecord& next) {
   }
   if (!known) return;
   const RunRecord& old = found->second;
-  if (old.state != next.state) {
-    edges_.insert("run " + std::string(vms::nameOf(old.state)) + " > " +
-                  std::string(vms::nameOf(next.state)));
+  const auto edge = [this](RunState from, RunState to) {
+    edges_.insert("run " + std::string(vms::nameOf(from)) + " > " + std::string(vms::nameOf(to)));
+  };
+  const bool step = mayFollow(old.state, next.state);
+  // While a commit is stalled a back-off may begin and end: both steps share the next one.
+  const bool through_queue = next.state == RunState::Active &&
+                             mayFollow(old.state, RunState::Queued) &&
+                             mayFollow(RunState::Queued, next.state);
+  if (step && old.state != next.state) edge(old.state, next.state);
+  if (!step && old.state != next.state && through_queue) {
+    edge(old.state, RunState::Queued);
+    edge(RunState::Queued, next.state);
   }
-  if (old.state != next.state && !mayFollow(old.state, next.state)) {
+  if (old.state != next.state && !step && !through_queue) {
     fail("transition", "the run of " + next.vm_name + " goes from " +
                            std::string(vms::nameOf(old.state)) + " to " +
                            std::string(vms::nameOf(next.state)));
