@@ -20,13 +20,25 @@ namespace {
 
 enum class Standing { Ours, Spent, Unjournaled, Foreign };
 
+/// Whether a domain of an attempt that is over may be the very guest that left, back here by
+/// somebody's hand: not what comes late, for that is paused and of this boot (S2), nor what is
+/// known to have ended.
+bool mayHaveComeBack(const AgentCore& core, const Attempt& attempt, const DomainInfo& info) {
+  if (info.state != DomainState::Running) return false;
+  if (info.claim->boot_id != core.options.boot_id) return true;
+  const std::string& reason = attempt.record.stop_reason;
+  return reason == nameOf(StopReason::Migrated) || reason == nameOf(StopReason::Saved) ||
+         reason == nameOf(StopReason::Unwatched);
+}
+
 Standing standingOf(AgentCore& core, const DomainInfo& info) {
   if (!info.claim || info.claim->host != core.options.host) return Standing::Foreign;
   const AttemptRef& ref = info.claim->ref;
   const Attempt* const attempt = core.ledger.find(ref.attempt);
   if (attempt != nullptr) {
     if (attempt->ref() != ref) return Standing::Foreign;
-    return attempt->open() ? Standing::Ours : Standing::Spent;
+    if (attempt->open()) return Standing::Ours;
+    return mayHaveComeBack(core, *attempt, info) ? Standing::Foreign : Standing::Spent;
   }
   if (ref.epoch <= core.ledger.floorOf(ref.vm)) return Standing::Spent;
   return info.claim->boot_id == core.options.boot_id ? Standing::Unjournaled : Standing::Foreign;

@@ -14,9 +14,10 @@ struct AgentCore;
 asio::awaitable<void> runRecover(AgentCore& core);
 
 /// What one domain is to us, and what follows: ours and published: its state is noted; spent: it is
-/// destroyed, never resumed (S2); with a claim of this host and boot that the journal does not
-/// know: adopted, the journal was lost (S11); anything else: foreign, reported, untouched. Leaves
-/// domains alone whose flow is at work. Returns once that is settled and durable.
+/// destroyed, never resumed (S2), unless it is a guest that had left and runs here again; with a
+/// claim of this host and boot that the journal does not know: adopted, the journal was lost (S11);
+/// anything else: foreign, reported, untouched. Leaves domains alone whose flow is at work. Returns
+/// once that is settled and durable.
 asio::awaitable<void> settleDomain(AgentCore& core, DomainInfo info);
 
 }  // namespace vms::hostagent

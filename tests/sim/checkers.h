@@ -87,6 +87,7 @@ class Checkers {
   void domainChanged(const SimHost& host, DomainChange change, const SimDomain& domain);
   void domainResumed(const SimHost& host, const SimDomain& domain);
   void domainAppeared(const SimHost& host, const SimDomain& domain);
+  void domainGone(const SimHost& host, const SimDomain& domain);
   void resumeCalled(const WatchedHost& host, const AttemptRef& ref);
 
   // wire_checks.cc
@@ -144,6 +145,7 @@ class Checkers {
   std::map<HostId, WatchedHost> hosts_;
   std::set<AttemptId> resumed_;                      ///< Their domain has executed.
   std::set<AttemptId> forgotten_;                    ///< By a restored database.
+  std::set<AttemptId> moved_;                        ///< By an operator, from host to host.
   std::set<AttemptId> launched_;                     ///< Their domain was complete.
   std::map<VmId, std::set<AttemptId>> attempts_of_;  ///< Durable ones.
   std::set<AttemptId> stop_done_;                    ///< Agents said that they see to it.

@@ -31,6 +31,20 @@ void Checkers::domainChanged(const SimHost& host, DomainChange change, const Sim
   if (change == DomainChange::Appeared) domainAppeared(host, domain);
   if (change == DomainChange::Launched) launched_.insert(domain.info.claim->ref.attempt);
   if (change == DomainChange::Resumed) domainResumed(host, domain);
+  if (change == DomainChange::Arrived) moved_.insert(domain.info.claim->ref.attempt);
+  if (change == DomainChange::Gone) domainGone(host, domain);
+}
+
+void Checkers::domainGone(const SimHost& host, const SimDomain& domain) {
+  const AttemptRef& ref = domain.info.claim->ref;
+  const bool destroyed = host.realEnd(ref.vm) == hostagent::StopReason::Destroyed;
+  if (!destroyed || !domain.has_executed || moved_.count(ref.attempt) == 0) return;
+  // Only an agent destroys. What it knew to have left is not ours when it comes back.
+  const hostagent::ClaimRecord* const claim = findHost(host.id())->journal->find(ref.attempt);
+  if (claim != nullptr && claim->stop_reason == runner::AttemptRecord::kMovedAway) {
+    fail("destroyed_alive", describe(ref) + " had been moved away from " + host.id() +
+                                ", came back and was destroyed");
+  }
 }
 
 void Checkers::domainAppeared(const SimHost& host, const SimDomain& domain) {

@@ -126,6 +126,8 @@ void Checkers::unsettledDomains(std::vector<std::string>& open) const {
     for (const auto& [vm, domain] : watched.host->domains()) {
       if (!domain.info.claim) continue;
       if (domain.info.claim->host != watched.name) continue;  // Moved here by somebody else.
+      // Or back to where its claim was spent when it left.
+      if (moved_.count(domain.info.claim->ref.attempt) > 0 && domain.executing()) continue;
       const AttemptRecord* const row = attempt(domain.info.claim->ref.attempt);
       if (forgotten_.count(domain.info.claim->ref.attempt) > 0) continue;
       if (row == nullptr || isFinal(row->state)) {

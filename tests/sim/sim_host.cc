@@ -178,6 +178,7 @@ void SimHost::remove(VmId vm, StopReason reason) {
   const SimDomain gone = found->second;
   domains_.erase(found);
   ended_[vm] = reason;
+  forgotten_ends_.erase(vm);
   tell(DomainChange::Gone, gone);
   emit(Event::Kind::Stopped, vm, reason);
 }
@@ -363,7 +364,10 @@ void SimHost::lookUp(VmId vm, Reply<std::optional<DomainInfo>> reply) {
 }
 
 StopReason SimHost::whyEnded(VmId vm) {
-  if (drawLoss(profile_.forget_end)) return StopReason::Unwatched;
+  if (drawLoss(profile_.forget_end)) {
+    forgotten_ends_.insert(vm);
+    return StopReason::Unwatched;
+  }
   return realEnd(vm).value_or(StopReason::Unwatched);
 }
 

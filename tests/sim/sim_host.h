@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -107,6 +108,8 @@ class SimHost {
   hostagent::StopReason whyEnded(VmId vm);
   /// What really ended the last domain of that VM; for checkers.
   std::optional<hostagent::StopReason> realEnd(VmId vm) const;
+  /// Whether somebody asked for that and was told nothing.
+  bool endForgotten(VmId vm) const { return forgotten_ends_.count(vm) > 0; }
 
   /// The one listener for events and for the daemon's ups and downs; empty: none.
   void setListener(std::function<void(Event)> listener) { listener_ = std::move(listener); }
@@ -140,6 +143,7 @@ class SimHost {
   std::map<std::string, ErrorClass> cursed_;
   std::map<VmId, SimDomain> domains_;
   std::map<VmId, hostagent::StopReason> ended_;  ///< Logged on its disk until a new life begins.
+  std::set<VmId> forgotten_ends_;
   std::map<std::uint64_t, Create> creates_;
   std::vector<std::function<void()>> held_;  ///< While hung.
   std::vector<std::function<void(const SimHost&, DomainChange, const SimDomain&)>> observers_;

@@ -174,9 +174,12 @@ void Checkers::attemptEnds(const AttemptRecord& next) {
   for (const auto& [id, watched] : hosts_) {
     const auto found = watched.host->domains().find(next.ref.vm);
     if (found == watched.host->domains().end() || !found->second.info.claim) continue;
-    // Its host told the truth: it has left, perhaps for a cause that nobody can know (S20).
-    const bool left = next.movedAway() || next.stop_reason == "unwatched";
-    if (found->second.info.claim->host != watched.name && left) continue;
+    // It was moved, and its host told the truth: it has left, perhaps for a cause that nobody can
+    // know (S20).
+    const bool known =
+        real == hostagent::StopReason::Migrated && !own->host->endForgotten(next.ref.vm);
+    const bool left = next.movedAway() || next.stop_reason == "unwatched" || !known;
+    if (moved_.count(next.ref.attempt) > 0 && left) continue;
     // A second create of what has ended may come late and is destroyed, paused as it is (S2).
     const bool late = !found->second.has_executed &&
                       (hadStarted(watched, next.ref) || watched.journal->wipes() > 0);

@@ -184,8 +184,11 @@ void Checkers::epochSaidSpent(const WatchedHost& host, const AttemptRef& ref,
   // paused, finds its claim spent, and is destroyed (S2). Of what never started none may be. An
   // agent whose journal was lost knows of no create at all.
   const bool may_come_late = hadStarted(host, ref) || host.journal->wipes() > 0;
+  // What was moved away may be moved back, and is foreign then.
+  const bool may_have_executed = may_come_late && moved_.count(ref.attempt) > 0;
   if (real != host.host->domains().end() && real->second.info.claim &&
-      real->second.info.claim->ref == ref && (real->second.has_executed || !may_come_late)) {
+      real->second.info.claim->ref == ref &&
+      (real->second.has_executed ? !may_have_executed : !may_come_late)) {
     fail("left_behind", what + ", while the domain exists");
   }
   if (!may_come_late && host.host->holdsCreate(ref.attempt)) {

@@ -200,6 +200,25 @@ TEST(AgentRecover, EndsWhatALateCreateHasReplaced) {
   EXPECT_EQ(bench->resumed[one.attempt], 1);
 }
 
+TEST(AgentRecover, LeavesAGuestAloneThatWasMovedAwayAndBack) {
+  const AttemptRef one = AgentBench::ref(1);
+  const auto bench = readyBench(3);
+  sim::SimHost elsewhere(bench->world, "h2", 4, std::uint64_t{8} << 30U);
+  bench->create(one);
+  ASSERT_TRUE(bench->until([&] { return bench->hasOutcome(one, Outcome::STARTED); }));
+  bench->host.migrate(one.vm, elsewhere);
+  ASSERT_TRUE(bench->until([&] { return bench->hasOutcome(one, Outcome::ENDED); }));
+  EXPECT_EQ(bench->engine.outcomesOf(one.attempt).back().stop_reason(), "migrated");
+  elsewhere.migrate(one.vm, bench->host);
+  ASSERT_TRUE(bench->until([&] {
+    const auto list = bench->engine.lastList(false);
+    return list && list->domains_size() == 1 && list->domains(0).foreign();
+  }));
+  bench->runFor(seconds(10));
+  ASSERT_NE(bench->domain(one), nullptr);
+  EXPECT_TRUE(bench->domain(one)->executing());
+}
+
 TEST(AgentRecover, FinishesWhatAHypervisorRestartInterrupted) {
   for (const bool killed : {false, true}) {
     const AttemptRef one = AgentBench::ref(1);
