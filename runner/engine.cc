@@ -84,7 +84,8 @@ bool hasReported(const Host& host) {
 
 void Engine::restore(Snapshot snapshot, const Now& now) {
   state_.marks = snapshot.marks;
-  state_.earlier_commit = snapshot.marks.commit;
+  state_.terms = std::move(snapshot.terms);
+  state_.terms.try_emplace(snapshot.marks.term, snapshot.marks.commit);
   // Sessions of an earlier term must not match one of ours.
   state_.last_session = snapshot.marks.term.value << 32U;
   state_.started_at = state_.watched_at = now.mono;
@@ -167,7 +168,7 @@ void Engine::committed(CommitNumber number) { state_.marks.commit = number; }
 
 void Engine::marksRaised(const Marks& marks) {
   state_.marks = marks;
-  state_.earlier_commit = marks.commit;
+  state_.terms.try_emplace(marks.term, marks.commit);
   for (const auto& [session, host] : state_.sessions) state_.effects.close.push_back(session);
 }
 

@@ -197,6 +197,7 @@ class EngineState {
   EngineOptions options;
   Rng& rng;
   Marks marks;
+  TermStarts terms;
 
   std::map<VmId, Vm> vms;
   std::map<std::string, VmId> vm_names;  ///< Of defined VMs.
@@ -225,8 +226,6 @@ class EngineState {
   TimePoint watched_at;  ///< The last look at silence; a gap is our own pause, not the hosts'.
   TimePoint heartbeat_due;
   TimePoint last_seen_due;
-  /// The last commit before this engine's term: no earlier term of this history has a later one.
-  CommitNumber earlier_commit;
   /// Marks that an agent has met and this store has not: it was restored (S8).
   std::optional<Marks> higher_marks;
   std::size_t open_runs = 0;

@@ -6,6 +6,7 @@
 #include "runner/domain_report.h"
 #include "runner/host_identity.h"
 #include "runner/intake.h"
+#include "runner/met_marks.h"
 #include "runner/moved_domains.h"
 #include "runner/run_book.h"
 #include "schema/base/check.h"
@@ -55,23 +56,6 @@ Result<void> checkHello(const EngineState& state, const HostId& host, const prot
                   "its VMs and remove the agent's state directory");
   }
   return {};
-}
-
-/// The engine's database is older than what this agent has seen of it (S8).
-void noteMarks(EngineState& state, const proto::StoreMarks& marks) {
-  if (marks.store_id().empty()) return;
-  const bool earlier = marks.term() < state.marks.term.value;
-  const CommitNumber known = earlier ? state.earlier_commit : state.marks.commit;
-  if (marks.term() <= state.marks.term.value && marks.commit() <= known.value) return;
-  Marks higher = state.higher_marks.value_or(state.marks);
-  higher.term.value = std::max(higher.term.value, marks.term());
-  higher.commit.value = std::max(higher.commit.value, marks.commit());
-  state.higher_marks = higher;
-  state.marks.restored = true;
-  for (auto& [id, host] : state.hosts) {
-    host.record.confirmed = false;
-    state.touchHost(id);
-  }
 }
 
 void recordHello(EngineState& state, Host& host, const proto::Hello& hello, BootVerdict verdict,

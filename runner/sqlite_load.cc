@@ -115,6 +115,13 @@ void loadAttempts(SQLite::Database& connection, Snapshot& snapshot) {
 
 Snapshot loadSnapshot(SQLite::Database& connection, WallTime now) {
   Snapshot snapshot;
+  SQLite::Statement terms(connection, "SELECT term, commit_before FROM terms ORDER BY term");
+  while (terms.executeStep()) {
+    Term term;
+    CommitNumber before;
+    RowReader(terms) >> term.value >> before.value;
+    snapshot.terms.emplace(term, before);
+  }
   loadVms(connection, snapshot);
   loadRequests(connection, now, snapshot);
   loadItemsAndRuns(connection, snapshot);

@@ -33,6 +33,7 @@ constexpr int kReaderCacheKib = 16 * 1024;
 constexpr Duration kMarksCopyEvery = seconds(5);
 constexpr Duration kPruneEvery = std::chrono::hours(1);
 constexpr std::size_t kMaxQueue = 64;
+constexpr std::uint64_t kTermsKept = 1'000;
 
 Marks readMarks(SQLite::Database& connection) {
   SQLite::Statement statement(connection,
@@ -75,6 +76,8 @@ struct SqliteStore::Impl {
         writer(db->connection()),
         put_marks(db->connection(),
                   "UPDATE store SET term = ?, commit_number = ?, restored = ? WHERE id = 1"),
+        put_term(db->connection(), "INSERT INTO terms VALUES (?, ?)"),
+        drop_terms(db->connection(), "DELETE FROM terms WHERE term <= ?"),
         pruner(db->connection()),
         reserve(options.path.parent_path() / "reserve.bin", options.reserve_bytes),
         copy_path(options.path.parent_path() / "marks.json"),
@@ -99,6 +102,7 @@ struct SqliteStore::Impl {
 
   /// What an operator said of the hosts was about another state of this store.
   void forgetConfirmations() { db->connection().exec("UPDATE hosts SET confirmed = 0"); }
+  void beginTerm(const Marks& next);
   void countCommit(bool done, std::size_t rows, Duration took);
   void afterCommit();
   void lookForRoom() { room = reserve.restore(); }
@@ -112,7 +116,7 @@ struct SqliteStore::Impl {
 
   // Of the writer thread, once it runs.
   SqliteWriter writer;
-  SQLite::Statement put_marks;
+  SQLite::Statement put_marks, put_term, drop_terms;
   HistoryPruner pruner;
   DiskReserve reserve;
   Marks marks;
@@ -186,6 +190,7 @@ Result<void> SqliteStore::Impl::start() {
 Result<void> SqliteStore::Impl::durably(const Marks& next, const std::function<void()>& changes) {
   const auto body = [&] {
     changes();
+    if (next.term != marks.term) beginTerm(next);
     Binder binder(put_marks);
     binder << next.term.value << next.commit.value << next.restored;
     VMS_CHECK(binder.run() == 1, "the store's row is there");
@@ -204,6 +209,15 @@ Result<void> SqliteStore::Impl::durably(const Marks& next, const std::function<v
   writer.committed();
   marks = next;
   return {};
+}
+
+void SqliteStore::Impl::beginTerm(const Marks& next) {
+  Binder begun(put_term);
+  begun << next.term.value << next.commit.value - 1;
+  begun.run();
+  Binder dropped(drop_terms);
+  dropped << next.term.value - std::min(next.term.value, kTermsKept);
+  dropped.run();
 }
 
 Result<CommitNumber> SqliteStore::Impl::commit(const std::vector<Change>& changes) {

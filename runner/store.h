@@ -1,6 +1,7 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,9 +22,14 @@ struct Marks {
   bool restored = false;  ///< Nothing may start until an operator has confirmed the hosts (S8).
 };
 
+/// The engine starts of this history: by term, the last commit before it. An agent that has met a
+/// later commit under an earlier term has met another history of the same store (S8).
+using TermStarts = std::map<Term, CommitNumber>;
+
 /// What an engine needs in memory to go on.
 struct Snapshot {
   Marks marks;
+  TermStarts terms;                     ///< The newest ones, up to that of `marks`.
   std::vector<VmRecord> vms;            ///< Undefined ones too, for their epochs.
   std::vector<RequestRecord> requests;  ///< Unfinished, and finished ones of the last day.
   std::vector<ItemRecord> items;        ///< Of those requests.

@@ -115,9 +115,9 @@ asio::awaitable<bool> TurnLoop::commit(std::vector<Change> changes) {
 
 asio::awaitable<void> TurnLoop::makeRestored(Marks higher) {
   log::error(
-      "a host has met commit {} of term {} of this database, which knows less: it was restored "
-      "from "
-      "a copy; nothing starts until an operator has confirmed every host",
+      "a host has met what this database does not know, up to commit {} of term {}: it was "
+      "restored "
+      "from a copy; nothing starts until an operator has confirmed every host",
       higher.commit.value, higher.term.value);
   for (;;) {
     const Result<void> restored = co_await store_.setRestored(true);

@@ -346,6 +346,23 @@ TEST_F(StoreOpen, TheCopyFollowsLazilyAndAtTheEnd) {
   EXPECT_EQ(final_copy->commit, *last);
 }
 
+TEST_F(StoreOpen, EveryTermKnowsWhereItBegan) {
+  open();
+  const auto first = load().marks;
+  ASSERT_TRUE(commit(fullHost("a")));
+  const auto last = commit(fullHost("b"));
+  ASSERT_TRUE(last);
+  reopen();
+  auto terms = load().terms;
+  ASSERT_EQ(terms.size(), 2U);
+  EXPECT_LT(terms.at(first.term), first.commit);
+  EXPECT_EQ(terms.at(load().marks.term), *last);
+  ASSERT_TRUE(await(store_->raiseMarks(Term{5'000}, CommitNumber{9'000})));
+  terms = load().terms;
+  ASSERT_EQ(terms.size(), 1U) << "very old ones go";
+  EXPECT_EQ(terms.at(Term{5'001}), CommitNumber{9'000});
+}
+
 TEST_F(StoreOpen, CountersAreRaisedAboveWhatAHostHasSeen) {
   open();
   const auto before = load().marks;

@@ -115,8 +115,10 @@ SimStore::SimStore(StoreDisk& disk, Process& process) : disk_(disk), process_(pr
 Result<Snapshot> SimStore::load() {
   StoreContents& from = disk_.contents_;
   ++from.marks.term.value;
+  from.terms[from.marks.term] = from.marks.commit;
   Snapshot snapshot;
   snapshot.marks = from.marks;
+  snapshot.terms = from.terms;
   for (const auto& [id, row] : from.vms) snapshot.vms.push_back(row);
   for (const auto& [id, row] : from.requests) snapshot.requests.push_back(row);
   for (const auto& [id, row] : from.items) snapshot.items.push_back(row);
@@ -168,6 +170,7 @@ asio::awaitable<Result<Marks>> SimStore::raiseMarks(Term seen_term, CommitNumber
     Marks& marks = disk_.contents_.marks;
     if (marks.term <= seen_term) marks.term.value = seen_term.value + 1;
     marks.commit = std::max(marks.commit, CommitNumber{seen_commit.value + 1});
+    disk_.contents_.terms.try_emplace(marks.term, marks.commit);
   };
   std::function<Marks()> value = [this]() { return disk_.contents_.marks; };
   return transact<Marks>({}, std::move(apply), std::move(value));

@@ -17,6 +17,7 @@ namespace vms::sim {
 /// The rows of an engine's database, as they are on its disk.
 struct StoreContents {
   runner::Marks marks;
+  runner::TermStarts terms;
   std::map<VmId, runner::VmRecord> vms;
   std::map<RequestId, runner::RequestRecord> requests;
   std::map<std::pair<RequestId, std::uint32_t>, runner::ItemRecord> items;
