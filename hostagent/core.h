@@ -39,9 +39,11 @@ struct AgentCore {
   Outbox outbox;
   TaskGroup tasks;
 
-  std::map<VmId, DomainInfo> foreign;  ///< Domains without a claim of ours, as last seen.
-  std::set<VmId> inspecting;           ///< A look-up of that domain is under way.
-  std::set<VmId> inspect_again;        ///< ... and something happened meanwhile.
+  std::map<VmId, DomainInfo> foreign;       ///< Domains without a claim of ours, as last seen.
+  std::map<VmId, StopReason> foreign_ends;  ///< Why one of them ended, until that is settled.
+  std::map<VmId, DomainInfo> moved_on;  ///< Were foreign here, until somebody moved them. Bounded.
+  std::set<VmId> inspecting;            ///< A look-up of that domain is under way.
+  std::set<VmId> inspect_again;         ///< ... and something happened meanwhile.
 
   /// VMs whose create has failed because of a foreign domain. It may be gone by now, and the engine
   /// starts the VM nowhere before a list has told: one follows the next look.

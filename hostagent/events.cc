@@ -6,6 +6,7 @@
 #include "hostagent/flows/recover.h"
 #include "hostagent/flows/steps.h"
 #include "hostagent/flows/stop.h"
+#include "hostagent/foreign_domains.h"
 #include "schema/base/log.h"
 
 namespace vms::hostagent {
@@ -75,7 +76,10 @@ asio::awaitable<bool> lookOnce(AgentCore& core, VmId vm) {
     if (stays) attempt->stopped.reset();  // It was said of an earlier domain.
   }
   if (!info) {
-    if (core.foreign.erase(vm) > 0) core.outbox.listDomains();
+    if (core.foreign.contains(vm)) {
+      co_await forgetForeign(core, vm);
+      core.outbox.listDomains();
+    }
     co_return true;
   }
   // What comes or goes and is nobody's work here is looked at again.
@@ -115,6 +119,8 @@ void onHypervisorEvent(AgentCore& core, const HypervisorEvent& event) {
   }
   std::optional<StopReason> stopped;
   if (event.kind == Kind::Stopped) stopped = event.reason;
+  if (stopped && core.foreign.contains(event.vm)) core.foreign_ends[event.vm] = *stopped;
+  if (event.kind == Kind::Started) core.foreign_ends.erase(event.vm);
   Attempt* const attempt = core.ledger.openOf(event.vm);
   if (leaveToFlow(attempt, stopped)) return;
   if (attempt != nullptr && stopped) attempt->stopped = stopped;

@@ -224,6 +224,7 @@ proto::Frame Outbox::makeList(bool complete) {
   if (complete) {
     for (const auto& [id, attempt] : core_.ledger.attempts()) add(attempt);
     for (const auto& [vm, info] : core_.foreign) writeForeignDomain(info, *list.add_domains());
+    for (const auto& [vm, info] : core_.moved_on) writeForeignDomain(info, *list.add_moved_on());
     return frame;
   }
   for (const VmId& vm : changed) {

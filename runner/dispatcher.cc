@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "batcher/placement.h"
+#include "runner/moved_domains.h"
 #include "runner/run_book.h"
 #include "schema/base/check.h"
 #include "schema/frames.h"
@@ -82,10 +83,9 @@ bool anyHostSchedulable(const EngineState& state) {
 /// Places one run, or decides how it waits.
 Verdict placeRun(EngineState& state, Run& run, const Now& now) {
   const Vm& vm = state.vm(run.record.vm);
-  if (const HostId* elsewhere = state.foreignHostOf(run.record.vm)) {
-    const EndCause cause{ErrorClass::Foreign, "VM '" + run.record.vm_name + "' runs on host " +
-                                                  *elsewhere +
-                                                  " outside our control; end it there first"};
+  if (const auto elsewhere = whereElse(state, run.record.vm)) {
+    const EndCause cause{ErrorClass::Foreign, "VM '" + run.record.vm_name + "' " + elsewhere->what +
+                                                  "; " + elsewhere->next_step};
     holdRun(state, run, cause, std::nullopt, now);
     return Verdict::Take;
   }

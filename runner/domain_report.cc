@@ -11,9 +11,11 @@ namespace {
 
 constexpr std::size_t kMaxListed = 100'000;
 
+const std::string kForeignKey = "foreign ";
+
 std::string keyOf(const proto::Domain& domain) {
   return domain.foreign() || domain.ref().attempt().empty()
-             ? "foreign " + domain.ref().vm() + domain.name()
+             ? kForeignKey + domain.ref().vm() + domain.name()
              : domain.ref().attempt();
 }
 
@@ -102,7 +104,25 @@ void doubtUnlisted(EngineState& state, Host& host, const Now& now) {
   }
 }
 
+/// What was foreign here and has been moved on is somewhere else now. Told again and again; what
+/// has been found since, or was confirmed to have ended, is not foreign here any more.
+bool noteMovedOn(EngineState& state, Host& host, const proto::DomainList& list) {
+  for (const proto::Domain& domain : list.moved_on()) {
+    const auto vm = idFromBytes<VmId>(domain.ref().vm());
+    const auto found = vm ? state.foreign.find(*vm) : state.foreign.end();
+    if (found == state.foreign.end() || !found->second.contains(host.record.id)) continue;
+    if (!noteMovedVm(state, host, *vm)) return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+bool listsForeign(const Host& host, VmId vm) {
+  const std::string key = kForeignKey + vm.uuid.toBytes();
+  const auto at = host.listed.lower_bound(key);
+  return at != host.listed.end() && at->first.compare(0, key.size(), key) == 0;
+}
 
 void endWithBoot(EngineState& state, const Host& host, Attempt& attempt, const Now& now) {
   AttemptRecord& record = attempt.record;
@@ -119,8 +139,9 @@ void endWithBoot(EngineState& state, const Host& host, Attempt& attempt, const N
 }
 
 void markForeign(EngineState& state, Host& host) {
-  std::set<VmId> found = host.strangers;
-  found.insert(host.refused.begin(), host.refused.end());
+  std::set<VmId> found = host.refused;
+  for (const auto& [vm, session] : host.strangers) found.insert(vm);
+  for (const std::string& text : host.record.moved) found.insert(*parseVmId(text));
   for (const auto& [key, domain] : host.listed) {
     const auto vm = idFromBytes<VmId>(domain.ref().vm());
     if (!vm || isExpected(state, host, domain)) continue;
@@ -171,9 +192,15 @@ Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainLis
                                            " domains on one host; at most " +
                                            std::to_string(kMaxListed) + " are kept"};
   }
+  if (!noteMovedOn(state, host, list)) {
+    return Error{ErrorClass::TooLarge,
+                 "more domains have moved on than this engine can keep in mind"};
+  }
   if (list.complete()) {
     host.listed.clear();
     host.refused.clear();
+    std::erase_if(host.strangers,
+                  [&](const auto& told) { return told.second != host.session->number; });
   }
   bool all_expected = true;
   for (const proto::Domain& domain : list.domains()) {

@@ -8,6 +8,9 @@ namespace vms::runner {
 /// that exists there without our being its cause must not be started anywhere (S11).
 void markForeign(EngineState& state, Host& host);
 
+/// Whether its newest list has a foreign domain of this VM.
+bool listsForeign(const Host& host, VmId vm);
+
 /// What a host says exists on it. A complete list, of a hypervisor that is the one we know (S4),
 /// settles attempts of an earlier boot (after a restore, their host is asked first), shows foreign
 /// domains (S11) and makes the host usable.

@@ -5,6 +5,7 @@
 
 #include "batcher/placement.h"
 #include "runner/intake.h"
+#include "runner/moved_domains.h"
 #include "runner/views.h"
 
 namespace vms::runner {
@@ -13,8 +14,8 @@ namespace {
 /// The host that placement would choose now, and what it would hold against the next one.
 void place(EngineState& state, batcher::Inventory& inventory, const StartRequest& what,
            const VmSpec& vm, TimePoint now, DryRunItem& item) {
-  if (const HostId* elsewhere = state.foreignHostOf(vm.id)) {
-    item.why_not = "it runs on host " + *elsewhere + " outside our control";
+  if (const auto elsewhere = whereElse(state, vm.id)) {
+    item.why_not = "it " + elsewhere->what;
     return;
   }
   batcher::PlacementQuery query;

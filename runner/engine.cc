@@ -73,7 +73,8 @@ void resumeRun(EngineState& state, Run& run, const Now& now) {
 /// attempts that a restored store lacks is in no list yet, and its size is not known.
 bool hasReported(const Host& host) {
   if (!host.session || !host.session->listed || host.session->staged > 0) return false;
-  std::set<VmId> untold = host.strangers;
+  std::set<VmId> untold;
+  for (const auto& [vm, session] : host.strangers) untold.insert(vm);
   for (const auto& [key, domain] : host.listed) {
     if (const auto vm = idFromBytes<VmId>(domain.ref().vm())) untold.erase(*vm);
   }

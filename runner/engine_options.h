@@ -31,6 +31,8 @@ struct EngineOptions {
   std::size_t max_open_runs = 200'000;  ///< More are refused as RateLimited.
   std::size_t max_request_vms = 10'000;
   std::size_t max_hosts = 10'000;
+  /// VMs of one host under attempts that this store does not know; with more it is another's (S8).
+  std::size_t max_strangers = 10'000;
   std::size_t recent_attempts_per_host = 200;
 };
 

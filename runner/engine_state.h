@@ -97,8 +97,9 @@ struct Host {
   std::set<AttemptId> unsettled;
   bool look = false;  ///< Something of them changed that cannot wait for the next heartbeat.
   /// VMs that the agent speaks of under attempts which are not known here: after a restore, or
-  /// started behind our back (S8, S11). Reports may precede the list.
-  std::set<VmId> strangers;
+  /// started behind our back (S8, S11), and the session in which it did so last. Reports precede
+  /// the complete list of a session, which ends what was told in an earlier one.
+  std::map<VmId, SessionNumber> strangers;
   /// VMs of which the host refused a create because it has them already: until its next complete
   /// list, which says for itself.
   std::set<VmId> refused;

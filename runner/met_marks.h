@@ -9,8 +9,11 @@ namespace vms::runner {
 /// than all of `terms`, only the end is known.
 bool isOfHistory(const TermStarts& terms, Term term, CommitNumber commit);
 
-/// Takes note of what an agent's hello says that it has met. If this database cannot be what it has
-/// met, the database is an older copy that was put back: nothing starts any more (S8).
+/// This database knows less than a host, by the proof in hand: it is an older copy that was put
+/// back. Nothing starts any more until a person has confirmed every host (S8).
+void suspectRestore(EngineState& state, Term met_term, CommitNumber met_commit);
+
+/// Takes note of what an agent's hello says that it has met, which may be that proof.
 void noteMarks(EngineState& state, const proto::StoreMarks& met);
 
 }  // namespace vms::runner

@@ -1,5 +1,11 @@
 #include "runner/moved_domains.h"
 
+#include <algorithm>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "runner/domain_report.h"
 #include "runner/run_book.h"
 #include "schema/base/log.h"
 #include "schema/frames.h"
@@ -40,7 +46,53 @@ void noteMovedAway(EngineState& state, Attempt& attempt, const Now& now) {
   }
 }
 
+bool noteMovedVm(EngineState& state, Host& host, VmId vm) {
+  const bool listed = std::any_of(state.hosts.begin(), state.hosts.end(), [&](const auto& entry) {
+    const Host& other = entry.second;
+    return &other != &host && other.session && listsForeign(other, vm);
+  });
+  std::vector<std::string>& moved = host.record.moved;
+  if (listed || std::find(moved.begin(), moved.end(), vm.str()) != moved.end()) return true;
+  if (moved.size() >= state.options.max_strangers) return false;
+  moved.push_back(vm.str());
+  state.touchHost(host.record.id);
+  log::warn("VM {} was moved away from host {} by somebody else", vm.str(), host.record.id);
+  markForeign(state, host);
+  return true;
+}
+
+std::optional<Elsewhere> whereElse(const EngineState& state, VmId vm) {
+  const HostId* const id = state.foreignHostOf(vm);
+  if (id == nullptr) return std::nullopt;
+  const std::vector<std::string>& moved = state.hosts.at(*id).record.moved;
+  if (std::find(moved.begin(), moved.end(), vm.str()) == moved.end()) {
+    return Elsewhere{"runs on host " + *id + " outside our control", "end it there first"};
+  }
+  return Elsewhere{"was moved away from host " + *id + " by somebody else",
+                   "end it where it is, then 'vmsctl host confirm " + *id + "'"};
+}
+
+namespace {
+
+/// Where these VMs are is known now.
+void forgetMoves(EngineState& state, const std::set<std::string>& vms) {
+  for (auto& [id, host] : state.hosts) {
+    const auto here = [&](const std::string& vm) { return vms.contains(vm); };
+    if (std::erase_if(host.record.moved, here) == 0) continue;
+    state.touchHost(id);
+    markForeign(state, host);
+  }
+}
+
+}  // namespace
+
 void findMoved(EngineState& state, const Host& host, const Now& now) {
+  std::set<std::string> seen;
+  for (const auto& [key, domain] : host.listed) {
+    const auto vm = idFromBytes<VmId>(domain.ref().vm());
+    if (vm && domain.foreign()) seen.insert(vm->str());
+  }
+  if (!seen.empty()) forgetMoves(state, seen);
   for (const auto& [key, domain] : host.listed) {
     const auto id = idFromBytes<VmId>(domain.ref().vm());
     const auto vm = id && domain.foreign() ? state.vms.find(*id) : state.vms.end();
@@ -52,7 +104,9 @@ void findMoved(EngineState& state, const Host& host, const Now& now) {
   }
 }
 
-void confirmMoved(EngineState& state, const Host& host, const Now& now) {
+void confirmMoved(EngineState& state, Host& host, const Now& now) {
+  host.record.moved.clear();
+  markForeign(state, host);
   const std::set<AttemptId> open = host.open;
   for (const AttemptId& id : open) {
     Attempt& attempt = state.attempt(id);

@@ -254,21 +254,39 @@ void cancelCameTooLate(EngineState& state, Attempt& attempt) {
   state.touchRun(run->first);
 }
 
+/// What an agent says of an attempt that is not open here.
+enum class Stranger { Exists, Over, Moved };
+
 /// An agent speaks of an attempt that is not open here. If it is one of a VM that we know, that VM
-/// exists there behind our back until the attempt has ended (S8).
-void noteStranger(EngineState& state, Host& host, const AttemptRef& ref, bool over) {
+/// exists there behind our back until the attempt has ended (S8), and elsewhere once it was moved.
+Result<void> noteStranger(EngineState& state, Host& host, const AttemptRef& ref, Stranger what) {
+  const bool over = what != Stranger::Exists;
   if (over && host.refused.erase(ref.vm) > 0) markForeign(state, host);
-  if (state.findAttempt(ref.attempt) != nullptr) return;
+  if (state.findAttempt(ref.attempt) != nullptr) return {};
+  const auto vm = state.vms.find(ref.vm);
+  if (vm != state.vms.end() && vm->second.record.epoch < ref.epoch) {
+    vm->second.record.epoch = ref.epoch;
+    state.touchEpoch(ref.vm);
+  }
+  bool noted = true;
+  if (what == Stranger::Moved) noted = noteMovedVm(state, host, ref.vm);
   if (over) {
     host.strangers.erase(ref.vm);
     forgetListed(state, host, ref.attempt);
-  } else if (host.strangers.insert(ref.vm).second) {
+  } else if (const auto told = host.strangers.find(ref.vm); told != host.strangers.end()) {
+    told->second = host.session->number;
+  } else if (host.strangers.size() < state.options.max_strangers) {
+    host.strangers.emplace(ref.vm, host.session->number);
     markForeign(state, host);
+  } else {
+    noted = false;
   }
-  const auto vm = state.vms.find(ref.vm);
-  if (vm == state.vms.end() || vm->second.record.epoch >= ref.epoch) return;
-  vm->second.record.epoch = ref.epoch;
-  state.touchEpoch(ref.vm);
+  if (noted) return {};
+  // No database forgets so much in use: it is another one than this host has served.
+  if (!state.marks.restored) suspectRestore(state, state.marks.term, state.marks.commit);
+  return refuse(ErrorClass::TooLarge,
+                "the agent speaks of more VMs than this engine can keep in mind that it did not "
+                "start there; nothing starts until that has ended and every host is confirmed");
 }
 
 void onStarted(EngineState& state, Attempt& attempt, const proto::Outcome& outcome,
@@ -280,22 +298,31 @@ void onStarted(EngineState& state, Attempt& attempt, const proto::Outcome& outco
   sendWishes(state, attempt);
 }
 
-void onOutcome(EngineState& state, Host& host, const proto::Outcome& outcome, const Now& now) {
-  const std::optional<AttemptRef> ref = refFromProto(outcome.ref());
-  if (!ref) return;
-  Attempt* attempt = findOpen(state, host, *ref);
-  if (attempt == nullptr) {
-    noteStranger(state, host, *ref, outcome.kind() != proto::Outcome::STARTED);
-    // Over already, or forgotten with its history: the agent need not keep it. After a restore an
-    // outcome that is not known here may be news, so the agent keeps it.
-    if (!state.marks.restored || state.findAttempt(ref->attempt) != nullptr) {
-      acknowledge(state, host, outcome);
-    }
-    return;
+Result<void> onStrangersOutcome(EngineState& state, Host& host, const AttemptRef& ref,
+                                const proto::Outcome& outcome) {
+  Stranger what = Stranger::Over;
+  if (outcome.kind() == proto::Outcome::STARTED) what = Stranger::Exists;
+  const bool ended = outcome.kind() == proto::Outcome::ENDED;
+  if (ended && outcome.stop_reason() == AttemptRecord::kMovedAway) what = Stranger::Moved;
+  if (auto noted = noteStranger(state, host, ref, what); !noted) return noted;
+  // Over already, or forgotten with its history: the agent need not keep it. After a restore an
+  // outcome that is not known here may be news, so the agent keeps it; a move is noted for good.
+  if (!state.marks.restored || what == Stranger::Moved ||
+      state.findAttempt(ref.attempt) != nullptr) {
+    acknowledge(state, host, outcome);
   }
+  return {};
+}
+
+Result<void> onOutcome(EngineState& state, Host& host, const proto::Outcome& outcome,
+                       const Now& now) {
+  const std::optional<AttemptRef> ref = refFromProto(outcome.ref());
+  if (!ref) return refuse(ErrorClass::Invalid, "an outcome names no attempt");
+  Attempt* attempt = findOpen(state, host, *ref);
+  if (attempt == nullptr) return onStrangersOutcome(state, host, *ref, outcome);
   if (attempt->record.movedAway()) {  // Told again: the host has had its last word on it.
     acknowledge(state, host, outcome);
-    return;
+    return {};
   }
   switch (outcome.kind()) {
     case proto::Outcome::STARTED:
@@ -340,9 +367,10 @@ void onOutcome(EngineState& state, Host& host, const proto::Outcome& outcome, co
       break;
     }
     default:
-      return;
+      return {};
   }
   acknowledge(state, host, outcome);
+  return {};
 }
 
 void onAbsent(EngineState& state, Host& host, Attempt& attempt, const Now& now) {
@@ -501,8 +529,6 @@ Result<SessionNumber> openSession(EngineState& state, const HostId& id, const pr
   host.refused_boot.clear();
   host.vouched_boot.clear();
   host.lost = false;
-  host.strangers.clear();
-  host.refused.clear();
   state.sessions.emplace(host.session->number, id);
   for (const AttemptId& attempt : host.open) {
     state.attempt(attempt).asked_at.reset();
@@ -536,7 +562,7 @@ Result<void> onFrame(EngineState& state, SessionNumber number, const proto::Fram
       if (!ref) return refuse(ErrorClass::Invalid, "a progress names no attempt");
       Attempt* attempt = findOpen(state, host, *ref);
       if (attempt == nullptr) {
-        noteStranger(state, host, *ref, false);
+        return noteStranger(state, host, *ref, Stranger::Exists);
       } else if (!hasStarted(attempt->record)) {
         applyPhases(state, *attempt, frame.progress().phases(), now);
         const std::string waiting(cutUtf8(frame.progress().waiting_for(), kMaxHelloText));
@@ -548,11 +574,7 @@ Result<void> onFrame(EngineState& state, SessionNumber number, const proto::Fram
       return {};
     }
     case proto::Frame::kOutcome:
-      if (!refFromProto(frame.outcome().ref())) {
-        return refuse(ErrorClass::Invalid, "an outcome names no attempt");
-      }
-      onOutcome(state, host, frame.outcome(), now);
-      return {};
+      return onOutcome(state, host, frame.outcome(), now);
     case proto::Frame::kCommandAnswer:
       onAnswer(state, host, frame.command_answer(), now);
       return {};

@@ -167,6 +167,8 @@ struct HostRecord {
   /// Ids of VMs that exist there outside our control (S11); durable, because after a restart
   /// another host may be heard first.
   std::vector<std::string> foreign;
+  /// Of those, the ones that somebody moved away from there to where no host has listed them (S9).
+  std::vector<std::string> moved;
   std::string hypervisor_uri, hypervisor_host_uuid;
   std::uint32_t cpus = 0;
   std::uint64_t memory = 0;

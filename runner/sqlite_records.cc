@@ -304,8 +304,9 @@ AttemptRecord readAttempt(SQLite::Statement& row) {
 int putHost(SQLite::Statement& write, const HostRecord& host) {
   const std::string retired = toText(host.retired_boots);
   const std::string foreign = toText(host.foreign);
+  const std::string moved = toText(host.moved);
   Binder binder(write);
-  binder << host.id << host.hardware_uuid << host.boot_id << retired << foreign
+  binder << host.id << host.hardware_uuid << host.boot_id << retired << foreign << moved
          << host.hypervisor_uri << host.hypervisor_host_uuid << host.cpus << host.memory
          << host.agent_version << host.draining << host.confirmed << host.alarm << host.first_seen
          << host.last_seen;
@@ -318,6 +319,7 @@ HostRecord readHost(SQLite::Statement& row) {
   reader >> host.id >> host.hardware_uuid >> host.boot_id;
   readList(reader, host.retired_boots);
   readList(reader, host.foreign);
+  readList(reader, host.moved);
   reader >> host.hypervisor_uri >> host.hypervisor_host_uuid >> host.cpus >> host.memory >>
       host.agent_version >> host.draining >> host.confirmed >> host.alarm >> host.first_seen >>
       host.last_seen;

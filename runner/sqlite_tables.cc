@@ -38,8 +38,8 @@ const TableText kAttemptTable{
     "attempts.reason = excluded.reason AND attempts.requested_at = excluded.requested_at"};
 const TableText kHostTable{
     "hosts", "id",
-    "id, hardware_uuid, boot_id, retired_boots, foreign_vms, hypervisor_uri, "
-    "hypervisor_host_uuid, cpus, memory, agent_version, draining, "
+    "id, hardware_uuid, boot_id, retired_boots, foreign_vms, moved_vms, "
+    "hypervisor_uri, hypervisor_host_uuid, cpus, memory, agent_version, draining, "
     "confirmed, alarm, first_seen, last_seen",
     "", ""};
 const TableText kTokenTable{"tokens", "id",

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "runner/dispatcher.h"
+#include "runner/moved_domains.h"
 
 namespace vms::runner {
 namespace {
@@ -118,8 +119,8 @@ VmEvent eventOf(const EngineState& state, const Vm& vm) {
     const RunRecord& run = state.runs.find(*vm.run)->second.record;
     event.state = nameOf(run.state);
     event.state_reason = run.held_reason;
-  } else if (const HostId* elsewhere = state.foreignHostOf(vm.record.spec.id)) {
-    event.state_reason = "runs on host " + *elsewhere + " outside our control";
+  } else if (const auto elsewhere = whereElse(state, vm.record.spec.id)) {
+    event.state_reason = elsewhere->what;
   }
   return event;
 }

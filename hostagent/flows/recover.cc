@@ -13,6 +13,7 @@
 #include "hostagent/flows/create.h"
 #include "hostagent/flows/steps.h"
 #include "hostagent/flows/stop.h"
+#include "hostagent/foreign_domains.h"
 #include "schema/base/log.h"
 
 namespace vms::hostagent {
@@ -42,15 +43,6 @@ Standing standingOf(AgentCore& core, const DomainInfo& info) {
   }
   if (ref.epoch <= core.ledger.floorOf(ref.vm)) return Standing::Spent;
   return info.claim->boot_id == core.options.boot_id ? Standing::Unjournaled : Standing::Foreign;
-}
-
-void noteForeign(AgentCore& core, const DomainInfo& info) {
-  if (!core.foreign.contains(info.vm)) {
-    log::warn("domain '{}' ({}) is not ours; reported as foreign and left alone", info.name,
-              info.vm.str());
-  }
-  core.foreign[info.vm] = info;
-  core.outbox.foreignChanged(info.vm);
 }
 
 /// The journal was lost, the domain's own claim was not. It is never resumed on that ground: a
@@ -216,7 +208,11 @@ asio::awaitable<bool> compare(AgentCore& core) {
     const VmId vm = info.vm;
     domains.insert_or_assign(vm, std::move(info));
   }
-  std::erase_if(core.foreign, [&](const auto& entry) { return !domains.contains(entry.first); });
+  std::vector<VmId> gone;
+  for (const auto& [vm, info] : core.foreign) {
+    if (!domains.contains(vm)) gone.push_back(vm);
+  }
+  for (const VmId& vm : gone) co_await forgetForeign(core, vm);
 
   if (!core.recovered_once) {
     co_await settleJournal(core, domains);
@@ -247,7 +243,11 @@ asio::awaitable<bool> compare(AgentCore& core) {
 
 asio::awaitable<void> settleDomain(AgentCore& core, DomainInfo info) {
   const Standing standing = standingOf(core, info);
-  if (standing != Standing::Foreign && core.foreign.erase(info.vm) > 0) core.outbox.listDomains();
+  core.moved_on.erase(info.vm);
+  if (standing != Standing::Foreign && core.foreign.erase(info.vm) > 0) {
+    core.foreign_ends.erase(info.vm);
+    core.outbox.listDomains();
+  }
   switch (standing) {
     case Standing::Ours: {
       Attempt& attempt = *core.ledger.find(info.claim->ref.attempt);

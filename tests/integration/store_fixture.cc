@@ -210,7 +210,8 @@ runner::HostRecord fullHost(const std::string& id) {
   host.hardware_uuid = "hardware";
   host.boot_id = "boot-2";
   host.retired_boots = {"boot-0", "boot-1"};
-  host.foreign = {"0198c5b0-0000-7000-8000-000000000001"};
+  host.foreign = {"0198c5b0-0000-7000-8000-000000000001", "0198c5b0-0000-7000-8000-000000000002"};
+  host.moved = {"0198c5b0-0000-7000-8000-000000000002"};
   host.hypervisor_uri = "qemu:///system";
   host.hypervisor_host_uuid = "hypervisor";
   host.cpus = 64;

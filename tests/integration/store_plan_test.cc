@@ -137,7 +137,7 @@ TEST_F(StorePlan, AnOlderStoreGetsTheIndexesAndKeepsItsRows) {
     // What the first migration alone made.
     SQLite::Database older(options_.path.string(), SQLite::OPEN_READWRITE);
     older.exec(
-        "DROP TABLE terms; "
+        "DROP TABLE terms; ALTER TABLE hosts DROP COLUMN moved_vms; "
         "DROP INDEX attempts_by_host_outcome; DROP INDEX attempts_by_host_reason; "
         "DROP INDEX runs_open; CREATE INDEX runs_open ON runs (id) "
         "WHERE state NOT IN ('succeeded', 'failed', 'cancelled'); "

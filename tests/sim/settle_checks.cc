@@ -1,3 +1,4 @@
+#include "runner/engine_state.h"
 #include "tests/sim/checkers.h"
 
 /// What must be true once the faults have stopped and the cluster had time.
@@ -21,6 +22,14 @@ std::set<HostId> Checkers::hostsWithLostMoves() const {
     lost.insert(row.host);
     for (const auto& [host, watched] : hosts_) {
       if (watched.host->domains().count(row.ref.vm) > 0) alive.insert(row.host);
+    }
+  }
+  for (const auto& [id, row] : store_.contents().hosts) {
+    for (const std::string& vm : row.moved) {
+      lost.insert(id);
+      for (const auto& [host, watched] : hosts_) {
+        if (watched.host->domains().count(*runner::parseVmId(vm)) > 0) alive.insert(id);
+      }
     }
   }
   for (const HostId& host : alive) lost.erase(host);

@@ -271,6 +271,39 @@ TEST(AgentRecover, LeavesAForeignDomainAlone) {
   EXPECT_EQ(bench->host.domains().size(), 1U);
 }
 
+TEST(AgentRecover, TellsThatAForeignDomainHasMovedOn) {
+  const auto bench = readyBench(3);
+  const AttemptRef moved = AgentBench::ref(1);
+  const AttemptRef ended = AgentBench::ref(2);
+  bench->host.startForeign(moved.vm, "vm-1", 1U << 20U);
+  bench->host.startForeign(ended.vm, "vm-2", 1U << 20U);
+  const auto told = [&](const AttemptRef& ref) {
+    for (const proto::Frame& frame : bench->engine.frames) {
+      for (const proto::Domain& domain : frame.domain_list().domains()) {
+        if (domain.ref().vm() == ref.vm.uuid.toBytes()) return true;
+      }
+    }
+    return false;
+  };
+  ASSERT_TRUE(bench->until([&] { return told(moved) && told(ended); }));
+  bench->host.endGuest(moved.vm, StopReason::Migrated);
+  bench->host.endGuest(ended.vm, StopReason::Shutdown);
+  ASSERT_TRUE(bench->until([&] {
+    const auto list = bench->engine.lastList(true);
+    return list && list->domains_size() == 0 && list->moved_on_size() == 1;
+  }));
+  EXPECT_EQ(bench->engine.lastList(true)->moved_on(0).ref().vm(), moved.vm.uuid.toBytes());
+  // It comes back: it is here again, and nowhere else.
+  bench->engine.frames.clear();
+  bench->host.startForeign(moved.vm, "vm-1", 1U << 20U);
+  ASSERT_TRUE(bench->until([&] { return told(moved); }));
+  bench->host.endGuest(moved.vm, StopReason::Shutdown);
+  ASSERT_TRUE(bench->until([&] {
+    const auto list = bench->engine.lastList(true);
+    return list && list->moved_on_size() == 0;
+  }));
+}
+
 TEST(AgentRecover, AdoptsItsDomainsWhenTheJournalIsLost) {
   const auto bench = readyBench(3);
   const AttemptRef one = AgentBench::ref(1);
