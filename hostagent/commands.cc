@@ -68,13 +68,24 @@ asio::awaitable<void> answerUnknown(AgentCore& core, SessionNumber session, Atte
     answer(core, session, command, Answer::INDETERMINATE);
     co_return;
   }
+  const Epoch floor = core.ledger.floorOf(ref.vm);
   core.ledger.spend(ref.vm, ref.epoch);
   const Result<void> flushed = co_await core.ledger.flush();
-  if (flushed) {
-    answer(core, session, command, Answer::ABSENT);
-  } else {
+  if (!flushed) {
     reject(core, session, command, flushed.error());
+    co_return;
   }
+  proto::Frame gone = makeAnswer(command, Answer::ABSENT);
+  // A journal that has kept an earlier epoch of the VM would have kept this one, had it been
+  // claimed.
+  const bool may_be_lost = floor == Epoch{} || floor >= ref.epoch;
+  if (may_be_lost && !command.name().empty()) {
+    const StopReason reason = co_await core.seams.hypervisor.whyEnded(ref.vm, command.name());
+    if (reason != StopReason::Unwatched) {
+      gone.mutable_command_answer()->set_stop_reason(std::string(nameOf(reason)));
+    }
+  }
+  core.outbox.answer(session, std::move(gone));
 }
 
 asio::awaitable<void> cancel(AgentCore& core, SessionNumber session, proto::Command command,

@@ -135,6 +135,7 @@ void sendCommand(EngineState& state, Host& host, Attempt& attempt, proto::Comman
   proto::Command* command = frame.mutable_command();
   refToProto(attempt.record.ref, command->mutable_ref());
   command->set_kind(kind);
+  command->set_name(attempt.record.vm_name);
   attempt.asked_at = now.mono;
   state.send(host.session->number, std::move(frame));
 }

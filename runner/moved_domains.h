@@ -11,7 +11,8 @@
 /// what moves on, and for what an attempt started that this database does not know.
 namespace vms::runner {
 
-/// The attempt's host says that the domain was moved away. Precondition: the attempt runs.
+/// The attempt's host says that the domain was moved away. Precondition: the attempt is open, its
+/// stop reason says so.
 void noteMovedAway(EngineState& state, Attempt& attempt, const Now& now);
 
 /// The host says that a domain of this VM, which no open attempt accounts for, was moved away from

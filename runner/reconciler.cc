@@ -373,9 +373,15 @@ Result<void> onOutcome(EngineState& state, Host& host, const proto::Outcome& out
   return {};
 }
 
-void onAbsent(EngineState& state, Host& host, Attempt& attempt, const Now& now) {
+void onAbsent(EngineState& state, Host& host, Attempt& attempt, const std::string& stop_reason,
+              const Now& now) {
   if (attempt.record.movedAway()) return;   // It runs elsewhere.
   if (!host.speaks_for_hypervisor) return;  // Its word about what is gone is worth nothing (S4).
+  if (stop_reason == AttemptRecord::kMovedAway) {
+    attempt.record.stop_reason = stop_reason;
+    noteMovedAway(state, attempt, now);
+    return;
+  }
   if (attempt.record.boot_id != host.record.boot_id) {
     endWithBoot(state, host, attempt, now);
     return;
@@ -432,7 +438,7 @@ void onAnswer(EngineState& state, Host& host, const proto::CommandAnswer& answer
       sendWishes(state, *attempt);
       break;
     case proto::CommandAnswer::ABSENT:
-      onAbsent(state, host, *attempt, now);
+      onAbsent(state, host, *attempt, answer.stop_reason(), now);
       break;
     case proto::CommandAnswer::REJECTED:
       attempt->wish_heard = false;
@@ -464,6 +470,7 @@ void ask(EngineState& state, Host& host, Attempt& attempt, const Now& now) {
   proto::Command* command = frame.mutable_command();
   refToProto(record.ref, command->mutable_ref());
   command->set_kind(proto::Command::PROBE);
+  command->set_name(record.vm_name);
   state.send(host.session->number, std::move(frame));
 }
 

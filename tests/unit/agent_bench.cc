@@ -313,6 +313,7 @@ void AgentBench::command(const AttemptRef& ref, proto::Command::Kind kind) {
   refToProto(ref, frame.mutable_command()->mutable_ref());
   frame.mutable_command()->set_kind(kind);
   frame.mutable_command()->set_number(next_number_++);
+  frame.mutable_command()->set_name(item(ref).name());
   engine.send(std::move(frame));
 }
 

@@ -89,6 +89,21 @@ TEST_F(AgentCommand, ProbeOfTheUnknownSpendsItsEpoch) {
   EXPECT_EQ(bench.engine.acceptanceOf(one.attempt)->error_class(), "superseded");
 }
 
+TEST_F(AgentCommand, ProbeTellsThatWhatALostJournalKnewWasMovedAway) {
+  start(one);
+  bench.crashAgent();
+  bench.disk.wipe();
+  bench.host.endGuest(one.vm, StopReason::Migrated);
+  bench.startAgent();
+  ASSERT_TRUE(bench.untilReady());
+  const CommandAnswer first = ask(one, Command::PROBE);
+  EXPECT_EQ(first.verdict(), CommandAnswer::ABSENT);
+  EXPECT_EQ(first.stop_reason(), "migrated");
+  EXPECT_EQ(ask(one, Command::PROBE).stop_reason(), "migrated") << "the answer may have been lost";
+  // The next one has never been here: the journal would know.
+  EXPECT_EQ(ask(AgentBench::ref(1, 2, 2), Command::PROBE).stop_reason(), "");
+}
+
 TEST_F(AgentCommand, CancelOfTheUnknownSpendsItsEpoch) {
   EXPECT_EQ(ask(one, Command::CANCEL).verdict(), CommandAnswer::ABSENT);
   EXPECT_EQ(bench.disk.floorOf(one.vm), one.epoch);
