@@ -176,8 +176,8 @@ void Checkers::attemptEnds(const AttemptRecord& next) {
     if (found == watched.host->domains().end() || !found->second.info.claim) continue;
     // It was moved, and its host told the truth: it has left, perhaps for a cause that nobody can
     // know (S20).
-    const bool known =
-        real == hostagent::StopReason::Migrated && !own->host->endForgotten(next.ref.vm);
+    const bool known = real == hostagent::StopReason::Migrated && own->journal->wipes() == 0 &&
+                       !own->host->endForgotten(next.ref.vm);
     const bool left = next.movedAway() || next.stop_reason == "unwatched" || !known;
     if (moved_.count(next.ref.attempt) > 0 && left) continue;
     // A second create of what has ended may come late and is destroyed, paused as it is (S2).
