@@ -10,6 +10,7 @@
 #include "runner/moved_domains.h"
 #include "runner/reconciler.h"
 #include "runner/run_book.h"
+#include "runner/session_book.h"
 #include "schema/base/check.h"
 #include "schema/frames.h"
 

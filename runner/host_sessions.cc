@@ -4,6 +4,7 @@
 
 #include "runner/host_identity.h"
 #include "runner/reconciler.h"
+#include "runner/session_book.h"
 #include "schema/base/log.h"
 #include "schema/frames.h"
 

@@ -6,6 +6,7 @@
 #include "runner/engine.h"
 #include "runner/intake.h"
 #include "runner/reconciler.h"
+#include "runner/session_book.h"
 #include "runner/state_memory.h"
 #include "runner/vm_registry.h"
 #include "schema/base/log.h"

@@ -7,6 +7,7 @@
 #include "runner/engine.h"
 #include "runner/moved_domains.h"
 #include "runner/reconciler.h"
+#include "runner/session_book.h"
 #include "schema/frames.h"
 
 /// What agents speak of and this engine's database does not know (S8, S9, S11).
