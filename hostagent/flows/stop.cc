@@ -31,19 +31,25 @@ asio::awaitable<void> destroyForSure(AgentCore& core, AttemptRef ref) {
   }
 }
 
+/// Ends a held attempt whose domain is gone: for the reason that was seen or that the hypervisor
+/// knows, and for `unexplained` when nobody does.
+asio::awaitable<void> settle(AgentCore& core, Attempt& attempt, StopReason unexplained) {
+  std::optional<StopReason> reason = std::exchange(attempt.stopped, std::nullopt);
+  if (!reason) {
+    reason = co_await core.seams.hypervisor.whyEnded(attempt.ref().vm, attempt.record.name);
+  }
+  decideEnd(core, attempt, *reason == StopReason::Unwatched ? unexplained : *reason);
+  co_await core.ledger.persist();
+  tellEnd(core, attempt);
+  core.release(attempt);
+}
+
 }  // namespace
 
 asio::awaitable<void> settleEnd(AgentCore& core, AttemptId id) {
   Attempt* const attempt = core.ledger.find(id);
   VMS_CHECK(attempt != nullptr && attempt->busy, "an end holds its attempt");
-  std::optional<StopReason> reason = std::exchange(attempt->stopped, std::nullopt);
-  if (!reason) {
-    reason = co_await core.seams.hypervisor.whyEnded(attempt->ref().vm, attempt->record.name);
-  }
-  decideEnd(core, *attempt, *reason);
-  co_await core.ledger.persist();
-  tellEnd(core, *attempt);
-  core.release(*attempt);
+  co_await settle(core, *attempt, StopReason::Unwatched);
 }
 
 asio::awaitable<void> endForSure(AgentCore& core, AttemptId id) {
@@ -62,11 +68,7 @@ asio::awaitable<void> runForceOff(AgentCore& core, AttemptId id) {
   core.destroy_lane.finish();
   core.pumpDestroys();
   // It may have ended, or left for another host, before it could be destroyed.
-  const std::optional<StopReason> seen = std::exchange(attempt->stopped, std::nullopt);
-  decideEnd(core, *attempt, seen.value_or(StopReason::Destroyed));
-  co_await core.ledger.persist();
-  tellEnd(core, *attempt);
-  core.release(*attempt);
+  co_await settle(core, *attempt, StopReason::Destroyed);
 }
 
 asio::awaitable<void> destroyLate(AgentCore& core, AttemptRef ref) {
