@@ -140,6 +140,7 @@ void endWithBoot(EngineState& state, const Host& host, Attempt& attempt, const N
 
 void markForeign(EngineState& state, Host& host) {
   std::set<VmId> found = host.refused;
+  found.insert(host.remembered.begin(), host.remembered.end());
   for (const auto& [vm, session] : host.strangers) found.insert(vm);
   for (const std::string& text : host.record.moved) found.insert(*parseVmId(text));
   for (const auto& [key, domain] : host.listed) {
@@ -199,6 +200,7 @@ Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainLis
   if (list.complete()) {
     host.listed.clear();
     host.refused.clear();
+    host.remembered.clear();
     std::erase_if(host.strangers,
                   [&](const auto& told) { return told.second != host.session->number; });
   }

@@ -101,7 +101,12 @@ void Engine::restore(Snapshot snapshot, const Now& now) {
   for (HostRecord& record : snapshot.hosts) {
     Host& host = state_.hosts[record.id];
     for (const std::string& text : record.foreign) {
-      if (const auto vm = parseVmId(text)) state_.foreign[*vm].insert(record.id);
+      const auto vm = parseVmId(text);
+      if (!vm) continue;
+      state_.foreign[*vm].insert(record.id);
+      // What was moved away is not here, and is held by that alone.
+      const auto& moved = record.moved;
+      if (std::find(moved.begin(), moved.end(), text) == moved.end()) host.remembered.insert(*vm);
     }
     host.silent_since = host.last_word = now.mono;
     host.window = batcher::BatchWindow(state_.options.window);

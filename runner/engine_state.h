@@ -103,6 +103,9 @@ struct Host {
   /// VMs of which the host refused a create because it has them already: until its next complete
   /// list, which says for itself.
   std::set<VmId> refused;
+  /// VMs that existed here outside our control when the engine ended: until the host's next
+  /// complete list, which says for itself.
+  std::set<VmId> remembered;
   std::map<std::string, proto::Domain> listed;  ///< By attempt or, for foreign ones, VM id bytes.
   std::deque<AttemptId> recent;                 ///< Closed ones still in memory, oldest first.
   std::deque<TimePoint> recent_starts;          ///< Of the last minute, bounded.

@@ -16,7 +16,9 @@ namespace {
 
 class Strangers : public testing::Test {
  protected:
-  Strangers() {
+  Strangers() { start({}); }
+
+  void start(std::vector<HostRecord> hosts) {
     EngineOptions options;
     options.max_strangers = 3;
     engine_ = std::make_unique<Engine>(std::move(options), rng_);
@@ -24,9 +26,12 @@ class Strangers : public testing::Test {
     snapshot.marks.store_id.uuid.bytes.fill(5);
     snapshot.marks.term = Term{2};
     snapshot.marks.commit = CommitNumber{100};
+    snapshot.hosts = std::move(hosts);
     engine_->restore(std::move(snapshot), now_);
     h1_ = connect("h1");
   }
+  /// The engine ends, and starts with the host as it was stored.
+  void restart() { start({state().hosts["h1"].record}); }
 
   EngineState& state() { return engine_->state(); }
 
@@ -117,6 +122,29 @@ TEST_F(Strangers, AreKeptInMindUntilTheNextCompleteList) {
   EXPECT_EQ(heldBy(2), "h1");
   ASSERT_TRUE(ended(2, "shutdown"));
   EXPECT_EQ(heldBy(2), "");
+}
+
+TEST_F(Strangers, AreKeptInMindOverARestartUntilTheNextCompleteList) {
+  list(h1_, {1, 2, 3});
+  restart();
+  ASSERT_TRUE(started(4));
+  EXPECT_EQ(heldBy(1), "h1") << "news of another VM proves nothing";
+  ASSERT_TRUE(ended(2, "shutdown"));
+  EXPECT_EQ(heldBy(2), "h1") << "an attempt of it is over; what was foreign may be another";
+  list(h1_, {3});
+  EXPECT_EQ(heldBy(1), "");
+  EXPECT_EQ(heldBy(2), "");
+  EXPECT_EQ(heldBy(3), "h1");
+}
+
+TEST_F(Strangers, ThatWereMovedAwayAreHeldOverARestartUntilAPersonConfirmsTheHost) {
+  list(h1_, {1});
+  ASSERT_TRUE(ended(1, "migrated"));
+  list(h1_, {});
+  restart();
+  EXPECT_EQ(heldBy(1), "h1");
+  confirm();
+  EXPECT_EQ(heldBy(1), "") << "also when the host tells no more";
 }
 
 TEST_F(Strangers, ThatWereMovedAwayAreHeldUntilAHostListsThem) {
