@@ -265,8 +265,11 @@ void Client::answerAlarms() {
     const auto hosts = co_await service.listHosts();
     if (!hosts) co_return judge("list hosts", hosts.error());
     cluster_.endImpostors();  // One may have come since.
+    const HostId missing = missingHost(*hosts);
+    if (!missing.empty()) cluster_.world().tell("operator: waits for " + missing);
     for (const runner::HostView& view : *hosts) {
       if (view.host.alarm.empty() && view.host.confirmed) continue;
+      if (!view.host.confirmed && !missing.empty()) continue;
       cluster_.world().tell("operator: confirms " + view.host.id +
                             (view.host.alarm.empty() ? "" : ": " + view.host.alarm));
       const auto confirmed = co_await service.confirmHost(person(), view.host.id);
@@ -279,6 +282,17 @@ void Client::answerAlarms() {
     }
     co_return Verdict::Done;
   });
+}
+
+HostId Client::missingHost(const std::vector<runner::HostView>& hosts) const {
+  for (const auto& node : cluster_.nodes()) {
+    if (node->isClone() || node->agent.incarnation() == 0) continue;
+    const bool listed = std::any_of(hosts.begin(), hosts.end(), [&](const runner::HostView& view) {
+      return view.host.id == node->name();
+    });
+    if (!listed) return node->name();
+  }
+  return {};
 }
 
 void Client::look() {

@@ -45,7 +45,8 @@ class Client {
   void drain(HostId host, bool on);
   /// Later it may be defined again, with the identity that it had.
   void undefine(std::string vm);
-  /// A person looks at every host that raised an alarm, finds the one machine, and confirms it.
+  /// A person looks at every host that raised an alarm, finds the one machine, and confirms it; of
+  /// a restored database all hosts, once none is missing.
   void answerAlarms();
   /// What was accepted since the copy is forgotten; nobody relies on it any more.
   void storeRestored();
@@ -76,6 +77,9 @@ class Client {
   void engineCrashed();
   Verdict judge(const std::string& what, const Error& error);
   Verdict judgeStart(const StartOrder& order, const Result<runner::RequestView>& result);
+  /// One on which an agent was installed and which the engine does not list: it joined after the
+  /// copy of a restored database was made. Empty: there is none.
+  HostId missingHost(const std::vector<runner::HostView>& hosts) const;
   void checkHosts(const std::vector<runner::HostView>& hosts);
   /// Besides what they say: all of it is stored by the time it is told (S13).
   void checkRequests(const std::vector<runner::RequestView>& requests);
