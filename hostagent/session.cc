@@ -99,6 +99,14 @@ JournalMarks merge(JournalMarks marks, const proto::StoreMarks& met) {
   return marks;
 }
 
+/// `marks` with the engine that `before` had met; what they say of the machine stays.
+JournalMarks withEngineOf(JournalMarks marks, const JournalMarks& before) {
+  marks.store_id = before.store_id;
+  marks.term = before.term;
+  marks.commit = before.commit;
+  return marks;
+}
+
 void noteCommit(AgentCore& core, std::uint64_t commit) {
   JournalMarks marks = core.ledger.marks();
   if (commit <= marks.commit) return;
@@ -228,7 +236,7 @@ asio::awaitable<Ending> converse(AgentCore& core, std::shared_ptr<Connection> co
   if (new_engine) {
     const Result<void> flushed = co_await core.ledger.flush();
     if (!flushed) {
-      core.ledger.setMarks(before);
+      core.ledger.setMarks(withEngineOf(core.ledger.marks(), before));
       co_return Ending("the journal cannot take the engine's marks: " + flushed.error().message);
     }
   }

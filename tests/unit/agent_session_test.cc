@@ -159,6 +159,20 @@ TEST_F(AgentSession, RefusesWhenTheJournalIsFullAndClaimsNothing) {
   untilStarted(two);
 }
 
+TEST_F(AgentSession, KeepsItsHypervisorWhenTheJournalCannotTakeTheEngine) {
+  bench.disk.setFull(true);
+  bench.disk.setStalled(true);
+  bench.startAgent();
+  bench.runFor(seconds(5));
+  ASSERT_EQ(bench.agent().status().session, 0U) << "the session waits for the journal";
+  bench.disk.setStalled(false);
+  bench.runFor(seconds(1));
+  bench.disk.setFull(false);
+  ASSERT_TRUE(bench.untilReady());
+  EXPECT_EQ(bench.disk.marks().store_id, bench.engine.store_id);
+  EXPECT_EQ(bench.disk.marks().hypervisor_host_uuid, bench.host.hardwareUuid());
+}
+
 TEST_F(AgentSession, HoldsAResultBackWhileTheJournalIsFull) {
   begin();
   bench.create(one);
