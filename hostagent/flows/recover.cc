@@ -42,6 +42,8 @@ Standing standingOf(AgentCore& core, const DomainInfo& info) {
     return mayHaveComeBack(core, *attempt, info) ? Standing::Foreign : Standing::Spent;
   }
   if (ref.epoch <= core.ledger.floorOf(ref.vm)) return Standing::Spent;
+  // What is dying is not taken up: it may never have run. It is held until it is gone.
+  if (info.state == DomainState::Dying) return Standing::Foreign;
   return info.claim->boot_id == core.options.boot_id ? Standing::Unjournaled : Standing::Foreign;
 }
 

@@ -321,6 +321,29 @@ TEST(AgentRecover, AdoptsItsDomainsWhenTheJournalIsLost) {
   EXPECT_EQ(bench->resumed[one.attempt], 1);
 }
 
+TEST(AgentRecover, HoldsWhatIsDyingWhenTheJournalIsLost) {
+  const auto bench = readyBench(3);
+  const AttemptRef one = AgentBench::ref(1);
+  bench->create(one, true);
+  ASSERT_TRUE(bench->until([&] { return bench->hasOutcome(one, Outcome::STARTED); }));
+  bench->crashAgent();
+  bench->disk.wipe();
+  bench->engine.frames.clear();
+  bench->host.profile().destroy_min = bench->host.profile().destroy_max = seconds(30);
+  bench->host.destroy(one, [](const Result<void>&) {});
+  bench->startAgent();
+  ASSERT_TRUE(bench->untilReady());
+  const auto listed = [&](int count) {
+    const auto list = bench->engine.lastList(true);
+    return list && list->domains_size() == count;
+  };
+  ASSERT_TRUE(bench->until([&] { return listed(1); }));
+  EXPECT_TRUE(bench->engine.lastList(true)->domains(0).foreign());
+  ASSERT_TRUE(bench->until([&] { return listed(0); }));
+  EXPECT_EQ(bench->domain(one), nullptr);
+  EXPECT_TRUE(bench->engine.outcomesOf(one.attempt).empty()) << "it may never have run";
+}
+
 TEST(AgentRecover, ReportsWhatEndedWhileItWasAway) {
   const auto bench = readyBench(3);
   const AttemptRef one = AgentBench::ref(1);
