@@ -109,9 +109,9 @@ struct HttpServer::Impl : std::enable_shared_from_this<HttpServer::Impl> {
   asio::awaitable<void> accept() {
     while (!shared->stopping) {
       error_code ec;
-      asio::any_io_executor own = asio::make_strand(io);
-      tcp::socket socket = co_await acceptor.async_accept(
-          std::move(own), asio::redirect_error(asio::use_awaitable, ec));
+      const asio::any_io_executor own = asio::make_strand(io);
+      tcp::socket socket =
+          co_await acceptor.async_accept(own, asio::redirect_error(asio::use_awaitable, ec));
       if (ec == asio::error::operation_aborted || shared->stopping) co_return;
       if (ec) {
         log::warn("http: cannot accept a connection: {}", ec.message());

@@ -248,8 +248,8 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
       std::string name(field.name_string());
       for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
       std::string& value = request.headers[name];
-      value =
-          value.empty() ? std::string(field.value()) : value + ", " + std::string(field.value());
+      if (!value.empty()) value += ", ";
+      value += field.value();
     }
     const bool has_body = request.has_body = !parser.is_done();
     if (const Result<void> parsed = parseTarget(request); !parsed) {

@@ -110,7 +110,7 @@ Outcome<int> define(const Settings& settings, const std::vector<std::string>& fi
     if (xml->empty()) {
       return Failure(kExitFailed, (file == "-" ? "stdin" : file) + " is empty; give domain XML");
     }
-    (*body)["xml"] = std::move(*xml);
+    (*body)["xml"] = *xml;
     const auto rows = rowsOf(api->send("POST", "/v1/vms", *body), "vms");
     if (!rows) {
       return Failure(rows.error().status,

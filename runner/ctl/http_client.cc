@@ -215,7 +215,9 @@ class Exchange {
     std::string text = call.method + " " + call.target + " HTTP/1.1\r\nHost: " + address_.host +
                        ":" + address_.port +
                        "\r\nUser-Agent: vmsctl/" VMS_VERSION "\r\nConnection: close\r\n";
-    for (const auto& [name, value] : call.headers) text += name + ": " + value + "\r\n";
+    for (const auto& [name, value] : call.headers) {
+      text.append(name).append(": ").append(value).append("\r\n");
+    }
     if (!call.body.empty() || call.method == "POST" || call.method == "PATCH") {
       text += "Content-Length: " + std::to_string(call.body.size()) + "\r\n";
     }

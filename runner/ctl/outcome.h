@@ -5,17 +5,15 @@
 
 namespace vms::runner::ctl {
 
-/// What a shell sees.
-enum ExitStatus : int {
-  kExitOk = 0,
-  kExitFailed = 1,
-  kExitUsage = 2,
-  kExitTimeout = 3,
-  kExitNotAuthorised = 4,
-  kExitUnreachable = 5,
-  kExitInterrupted = 130,
-  kExitClosedPipe = 141,
-};
+/// What a shell sees as exit status.
+constexpr int kExitOk = 0;
+constexpr int kExitFailed = 1;
+constexpr int kExitUsage = 2;
+constexpr int kExitTimeout = 3;
+constexpr int kExitNotAuthorised = 4;
+constexpr int kExitUnreachable = 5;
+constexpr int kExitInterrupted = 130;
+constexpr int kExitClosedPipe = 141;
 
 /// Why a command ends early: printed as the one line "vmsctl: <message>". The message says what is
 /// wrong and, after a semicolon, what to do.
