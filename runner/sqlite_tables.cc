@@ -112,9 +112,12 @@ std::string updateSql(const TableText& table) {
     const std::string parameter = "?" + std::to_string(i + 1);
     replaceWord(guard, "excluded." + column, parameter);
     if (contains(key, column)) {
-      condition += (condition.empty() ? "" : " AND ") + column + " = " + parameter;
+      condition.append(condition.empty() ? "" : " AND ")
+          .append(column)
+          .append(" = ")
+          .append(parameter);
     } else if (!contains(fixed, column)) {
-      updates += (updates.empty() ? "" : ", ") + column + " = " + parameter;
+      updates.append(updates.empty() ? "" : ", ").append(column).append(" = ").append(parameter);
     }
   }
   std::string sql = "UPDATE ";

@@ -12,162 +12,162 @@ using proto::Outcome;
 class AgentCommand : public ::testing::Test {
  protected:
   void SetUp() override {
-    bench.startAgent();
-    ASSERT_TRUE(bench.untilReady());
+    bench_.startAgent();
+    ASSERT_TRUE(bench_.untilReady());
   }
   void start(const AttemptRef& ref) {
-    bench.create(ref);
-    ASSERT_TRUE(bench.until([&] { return bench.hasOutcome(ref, Outcome::STARTED); }));
+    bench_.create(ref);
+    ASSERT_TRUE(bench_.until([&] { return bench_.hasOutcome(ref, Outcome::STARTED); }));
     // Its own flow lets go of it.
-    bench.runFor(seconds(1));
+    bench_.runFor(seconds(1));
   }
   CommandAnswer ask(const AttemptRef& ref, Command::Kind kind) {
-    const std::size_t before = bench.engine.answersOf(ref.attempt).size();
-    bench.command(ref, kind);
-    EXPECT_TRUE(bench.until([&] { return bench.engine.answersOf(ref.attempt).size() > before; }));
-    return bench.engine.answersOf(ref.attempt).back();
+    const std::size_t before = bench_.engine.answersOf(ref.attempt).size();
+    bench_.command(ref, kind);
+    EXPECT_TRUE(bench_.until([&] { return bench_.engine.answersOf(ref.attempt).size() > before; }));
+    return bench_.engine.answersOf(ref.attempt).back();
   }
 
-  AgentBench bench;
-  const AttemptRef one = AgentBench::ref(1);
+  AgentBench bench_;
+  const AttemptRef one_ = AgentBench::ref(1);
 };
 
 TEST_F(AgentCommand, ForceOffEndsAsIntended) {
-  start(one);
-  EXPECT_EQ(ask(one, Command::FORCE_OFF).verdict(), CommandAnswer::DONE);
-  ASSERT_TRUE(bench.until([&] { return bench.hasOutcome(one, Outcome::ENDED); }));
-  EXPECT_EQ(bench.engine.outcomesOf(one.attempt).back().error_class(), "intended_stop");
-  EXPECT_EQ(bench.engine.outcomesOf(one.attempt).back().stop_reason(), "destroyed");
-  EXPECT_TRUE(bench.host.domains().empty());
-  bench.runFor(seconds(20));
-  EXPECT_EQ(bench.outcomes(one, Outcome::ENDED), 1U);
-  EXPECT_EQ(ask(one, Command::FORCE_OFF).verdict(), CommandAnswer::ABSENT);
+  start(one_);
+  EXPECT_EQ(ask(one_, Command::FORCE_OFF).verdict(), CommandAnswer::DONE);
+  ASSERT_TRUE(bench_.until([&] { return bench_.hasOutcome(one_, Outcome::ENDED); }));
+  EXPECT_EQ(bench_.engine.outcomesOf(one_.attempt).back().error_class(), "intended_stop");
+  EXPECT_EQ(bench_.engine.outcomesOf(one_.attempt).back().stop_reason(), "destroyed");
+  EXPECT_TRUE(bench_.host.domains().empty());
+  bench_.runFor(seconds(20));
+  EXPECT_EQ(bench_.outcomes(one_, Outcome::ENDED), 1U);
+  EXPECT_EQ(ask(one_, Command::FORCE_OFF).verdict(), CommandAnswer::ABSENT);
 }
 
 TEST_F(AgentCommand, ForceOffIsKeptOverACrash) {
-  start(one);
-  bench.host.setHung(true);
-  EXPECT_EQ(ask(one, Command::FORCE_OFF).verdict(), CommandAnswer::DONE);
-  bench.crashAgent();
-  bench.host.setHung(false);
-  bench.startAgent();
-  ASSERT_TRUE(bench.until([&] { return bench.hasOutcome(one, Outcome::ENDED); }));
-  EXPECT_EQ(bench.engine.outcomesOf(one.attempt).back().error_class(), "intended_stop");
-  EXPECT_TRUE(bench.host.domains().empty());
+  start(one_);
+  bench_.host.setHung(true);
+  EXPECT_EQ(ask(one_, Command::FORCE_OFF).verdict(), CommandAnswer::DONE);
+  bench_.crashAgent();
+  bench_.host.setHung(false);
+  bench_.startAgent();
+  ASSERT_TRUE(bench_.until([&] { return bench_.hasOutcome(one_, Outcome::ENDED); }));
+  EXPECT_EQ(bench_.engine.outcomesOf(one_.attempt).back().error_class(), "intended_stop");
+  EXPECT_TRUE(bench_.host.domains().empty());
 }
 
 TEST_F(AgentCommand, ShutdownEndsWhenTheGuestDoes) {
-  start(one);
-  EXPECT_EQ(ask(one, Command::SHUTDOWN).verdict(), CommandAnswer::DONE);
-  ASSERT_TRUE(bench.until([&] { return bench.hasOutcome(one, Outcome::ENDED); }));
-  EXPECT_EQ(bench.engine.outcomesOf(one.attempt).back().stop_reason(), "shutdown");
+  start(one_);
+  EXPECT_EQ(ask(one_, Command::SHUTDOWN).verdict(), CommandAnswer::DONE);
+  ASSERT_TRUE(bench_.until([&] { return bench_.hasOutcome(one_, Outcome::ENDED); }));
+  EXPECT_EQ(bench_.engine.outcomesOf(one_.attempt).back().stop_reason(), "shutdown");
 }
 
 TEST_F(AgentCommand, ACrashIsNotAnIntendedStop) {
-  start(one);
-  bench.host.endGuest(one.vm, StopReason::Crashed);
-  ASSERT_TRUE(bench.until([&] { return bench.hasOutcome(one, Outcome::ENDED); }));
-  EXPECT_EQ(bench.engine.outcomesOf(one.attempt).back().error_class(), "crashed");
-  bench.runFor(seconds(20));
-  EXPECT_EQ(bench.outcomes(one, Outcome::ENDED), 1U);
-  EXPECT_EQ(bench.agent().status().running, 0U);
+  start(one_);
+  bench_.host.endGuest(one_.vm, StopReason::Crashed);
+  ASSERT_TRUE(bench_.until([&] { return bench_.hasOutcome(one_, Outcome::ENDED); }));
+  EXPECT_EQ(bench_.engine.outcomesOf(one_.attempt).back().error_class(), "crashed");
+  bench_.runFor(seconds(20));
+  EXPECT_EQ(bench_.outcomes(one_, Outcome::ENDED), 1U);
+  EXPECT_EQ(bench_.agent().status().running, 0U);
 }
 
 TEST_F(AgentCommand, CommandsMustNameTheAttempt) {
-  start(one);
+  start(one_);
   const AttemptRef other = AgentBench::ref(1, 1, 9);
   const CommandAnswer answer = ask(other, Command::FORCE_OFF);
   EXPECT_EQ(answer.verdict(), CommandAnswer::ABSENT);
-  EXPECT_TRUE(bench.domain(one)->executing());
+  EXPECT_TRUE(bench_.domain(one_)->executing());
 }
 
 TEST_F(AgentCommand, ProbeOfTheUnknownSpendsItsEpoch) {
-  EXPECT_EQ(ask(one, Command::PROBE).verdict(), CommandAnswer::ABSENT);
-  EXPECT_EQ(bench.disk.floorOf(one.vm), one.epoch);
-  bench.create(one);
-  ASSERT_TRUE(bench.until([&] { return bench.engine.acceptanceOf(one.attempt).has_value(); }));
-  EXPECT_EQ(bench.engine.acceptanceOf(one.attempt)->error_class(), "superseded");
+  EXPECT_EQ(ask(one_, Command::PROBE).verdict(), CommandAnswer::ABSENT);
+  EXPECT_EQ(bench_.disk.floorOf(one_.vm), one_.epoch);
+  bench_.create(one_);
+  ASSERT_TRUE(bench_.until([&] { return bench_.engine.acceptanceOf(one_.attempt).has_value(); }));
+  EXPECT_EQ(bench_.engine.acceptanceOf(one_.attempt)->error_class(), "superseded");
 }
 
 TEST_F(AgentCommand, ProbeTellsThatWhatALostJournalKnewWasMovedAway) {
-  start(one);
-  bench.crashAgent();
-  bench.disk.wipe();
-  bench.host.endGuest(one.vm, StopReason::Migrated);
-  bench.startAgent();
-  ASSERT_TRUE(bench.untilReady());
-  const CommandAnswer first = ask(one, Command::PROBE);
+  start(one_);
+  bench_.crashAgent();
+  bench_.disk.wipe();
+  bench_.host.endGuest(one_.vm, StopReason::Migrated);
+  bench_.startAgent();
+  ASSERT_TRUE(bench_.untilReady());
+  const CommandAnswer first = ask(one_, Command::PROBE);
   EXPECT_EQ(first.verdict(), CommandAnswer::ABSENT);
   EXPECT_EQ(first.stop_reason(), "migrated");
-  EXPECT_EQ(ask(one, Command::PROBE).stop_reason(), "migrated") << "the answer may have been lost";
+  EXPECT_EQ(ask(one_, Command::PROBE).stop_reason(), "migrated") << "the answer may have been lost";
   // The next one has never been here: the journal would know.
   EXPECT_EQ(ask(AgentBench::ref(1, 2, 2), Command::PROBE).stop_reason(), "");
 }
 
 TEST_F(AgentCommand, CancelOfTheUnknownSpendsItsEpoch) {
-  EXPECT_EQ(ask(one, Command::CANCEL).verdict(), CommandAnswer::ABSENT);
-  EXPECT_EQ(bench.disk.floorOf(one.vm), one.epoch);
+  EXPECT_EQ(ask(one_, Command::CANCEL).verdict(), CommandAnswer::ABSENT);
+  EXPECT_EQ(bench_.disk.floorOf(one_.vm), one_.epoch);
 }
 
 TEST_F(AgentCommand, ProbeKnowsNothingWhileTheHypervisorIsAway) {
-  bench.host.stopDaemon(true);
-  bench.runFor(seconds(2));
-  EXPECT_EQ(ask(one, Command::PROBE).verdict(), CommandAnswer::INDETERMINATE);
-  EXPECT_EQ(bench.disk.floorOf(one.vm), Epoch{});
+  bench_.host.stopDaemon(true);
+  bench_.runFor(seconds(2));
+  EXPECT_EQ(ask(one_, Command::PROBE).verdict(), CommandAnswer::INDETERMINATE);
+  EXPECT_EQ(bench_.disk.floorOf(one_.vm), Epoch{});
 }
 
 TEST_F(AgentCommand, ProbeTellsWhatRunsAndWhatFailed) {
-  start(one);
-  const std::size_t before = bench.outcomes(one, Outcome::STARTED);
-  EXPECT_EQ(ask(one, Command::PROBE).verdict(), CommandAnswer::PRESENT);
-  ASSERT_TRUE(bench.until([&] { return bench.outcomes(one, Outcome::STARTED) > before; }));
+  start(one_);
+  const std::size_t before = bench_.outcomes(one_, Outcome::STARTED);
+  EXPECT_EQ(ask(one_, Command::PROBE).verdict(), CommandAnswer::PRESENT);
+  ASSERT_TRUE(bench_.until([&] { return bench_.outcomes(one_, Outcome::STARTED) > before; }));
 
   const AttemptRef two = AgentBench::ref(2);
-  bench.host.curse("vm-2");
-  bench.create(two);
-  ASSERT_TRUE(bench.until([&] { return bench.hasOutcome(two, Outcome::FAILED); }));
-  bench.runFor(seconds(2));
+  bench_.host.curse("vm-2");
+  bench_.create(two);
+  ASSERT_TRUE(bench_.until([&] { return bench_.hasOutcome(two, Outcome::FAILED); }));
+  bench_.runFor(seconds(2));
   EXPECT_EQ(ask(two, Command::PROBE).verdict(), CommandAnswer::ABSENT);
-  EXPECT_EQ(bench.outcomes(two, Outcome::FAILED), 2U) << "the result comes with the answer";
+  EXPECT_EQ(bench_.outcomes(two, Outcome::FAILED), 2U) << "the result comes with the answer";
 }
 
 TEST_F(AgentCommand, OneOperationPerVmAtATime) {
-  bench.host.profile().build_min = bench.host.profile().build_max = seconds(5);
-  bench.create(one);
-  ASSERT_TRUE(bench.until([&] { return bench.domain(one) != nullptr; }));
-  const CommandAnswer answer = ask(one, Command::SHUTDOWN);
+  bench_.host.profile().build_min = bench_.host.profile().build_max = seconds(5);
+  bench_.create(one_);
+  ASSERT_TRUE(bench_.until([&] { return bench_.domain(one_) != nullptr; }));
+  const CommandAnswer answer = ask(one_, Command::SHUTDOWN);
   EXPECT_EQ(answer.verdict(), CommandAnswer::REJECTED);
   EXPECT_EQ(answer.error_class(), "busy");
 }
 
 TEST_F(AgentCommand, AnEndDuringTheStartIsToldOnce) {
-  bench.host.profile().die_after_start = 1;
-  bench.host.profile().life = milliseconds(1);
-  bench.create(one);
-  ASSERT_TRUE(bench.until([&] { return bench.hasOutcome(one, Outcome::ENDED); }));
-  bench.runFor(seconds(20));
-  EXPECT_EQ(bench.outcomes(one, Outcome::STARTED), 1U);
-  EXPECT_EQ(bench.outcomes(one, Outcome::ENDED), 1U);
+  bench_.host.profile().die_after_start = 1;
+  bench_.host.profile().life = milliseconds(1);
+  bench_.create(one_);
+  ASSERT_TRUE(bench_.until([&] { return bench_.hasOutcome(one_, Outcome::ENDED); }));
+  bench_.runFor(seconds(20));
+  EXPECT_EQ(bench_.outcomes(one_, Outcome::STARTED), 1U);
+  EXPECT_EQ(bench_.outcomes(one_, Outcome::ENDED), 1U);
 }
 
 TEST_F(AgentCommand, ResumeIsRefusedOnceANewerEpochWasSeen) {
-  bench.create(one, true);
-  ASSERT_TRUE(bench.until([&] { return bench.hasOutcome(one, Outcome::STARTED); }));
-  bench.runFor(seconds(1));
+  bench_.create(one_, true);
+  ASSERT_TRUE(bench_.until([&] { return bench_.hasOutcome(one_, Outcome::STARTED); }));
+  bench_.runFor(seconds(1));
   const AttemptRef newer = AgentBench::ref(1, 2);
-  bench.create(newer);
-  ASSERT_TRUE(bench.until([&] { return bench.engine.acceptanceOf(newer.attempt).has_value(); }));
-  EXPECT_EQ(bench.engine.acceptanceOf(newer.attempt)->error_class(), "already_running");
-  const CommandAnswer answer = ask(one, Command::RESUME);
+  bench_.create(newer);
+  ASSERT_TRUE(bench_.until([&] { return bench_.engine.acceptanceOf(newer.attempt).has_value(); }));
+  EXPECT_EQ(bench_.engine.acceptanceOf(newer.attempt)->error_class(), "already_running");
+  const CommandAnswer answer = ask(one_, Command::RESUME);
   EXPECT_EQ(answer.verdict(), CommandAnswer::REJECTED);
   EXPECT_EQ(answer.error_class(), "superseded");
-  EXPECT_EQ(bench.domain(one)->info.state, DomainState::Paused);
+  EXPECT_EQ(bench_.domain(one_)->info.state, DomainState::Paused);
 }
 
 TEST_F(AgentCommand, AnUnknownCommandIsRejectedNotFatal) {
-  const CommandAnswer answer = ask(one, static_cast<Command::Kind>(77));
+  const CommandAnswer answer = ask(one_, static_cast<Command::Kind>(77));
   EXPECT_EQ(answer.verdict(), CommandAnswer::REJECTED);
-  EXPECT_EQ(bench.engine.hellos.size(), 1U);
+  EXPECT_EQ(bench_.engine.hellos.size(), 1U);
 }
 
 }  // namespace
