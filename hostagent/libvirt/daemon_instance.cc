@@ -75,7 +75,8 @@ std::string defaultSocket(std::string_view driver, bool session) {
   for (const std::string& name :
        {"virt" + std::string(driver) + "d-sock", std::string("libvirt-sock")}) {
     for (const std::string& folder : folders) {
-      const std::string path = folder + "/" + name;
+      std::string path = folder;
+      path.append("/").append(name);
       if (isSocket(path)) return path;
     }
   }

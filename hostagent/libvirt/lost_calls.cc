@@ -63,19 +63,17 @@ void LostCalls::barrierPassed(const std::vector<Token>& covered,
 void LostCalls::listed(TimePoint asked, const std::function<bool(VmId)>& present) {
   for (auto it = calls_.begin(); it != calls_.end();) {
     Call& call = it->second;
-    if (!call.lost || !call.gap) {
-      ++it;
-    } else if (present(call.ref.vm)) {
-      call.absent_since.reset();
-      ++it;
-    } else if (!call.absent_since) {
-      call.absent_since = asked;
-      ++it;
-    } else if (asked - *call.absent_since >= *call.gap) {
-      it = calls_.erase(it);
-    } else {
-      ++it;
+    bool over = false;
+    if (call.lost && call.gap) {
+      if (present(call.ref.vm)) {
+        call.absent_since.reset();
+      } else if (!call.absent_since) {
+        call.absent_since = asked;
+      } else {
+        over = asked - *call.absent_since >= *call.gap;
+      }
     }
+    it = over ? calls_.erase(it) : std::next(it);
   }
 }
 
