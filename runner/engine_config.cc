@@ -81,6 +81,13 @@ EngineConfig readEngineConfig(TomlConfig& file) {
   config.api_key = file.requirePath("api.key", "PEM key of that certificate.");
   config.api_port_file = file.readPath("api.port_file", "",
                                        "File that gets HOST:PORT once the API is up; empty: none.");
+  config.api_connections = file.readInt("api.connections", config.api_connections, 10, 100'000,
+                                        "Connections of clients, each a descriptor; more displace "
+                                        "the oldest that waits and has shown "
+                                        "no token, or are refused.");
+  config.api_connections_per_token =
+      file.readInt("api.connections_per_token", config.api_connections_per_token, 1, 100'000,
+                   "Of those, with the same token; more are refused.");
 
   config.agents_listen =
       file.readString("agents.listen", "127.0.0.1:7443",

@@ -18,6 +18,7 @@ struct EngineConfig {
 
   std::string api_listen;
   std::filesystem::path api_certificate, api_key, api_port_file;
+  std::int64_t api_connections = 2'000, api_connections_per_token = 500;
 
   std::string agents_listen;
   std::filesystem::path agents_certificate, agents_key, agents_client_ca, agents_crl,

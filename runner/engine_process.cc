@@ -112,7 +112,7 @@ Result<void> Process::startListening() {
 }
 
 Result<void> Process::start() {
-  raiseDescriptorLimit(api::HttpServerOptions().connections);
+  raiseDescriptorLimit(static_cast<std::size_t>(config_.api_connections));
   if (auto made = makeStateDir(config_.state_dir); !made) return made;
   Result<std::unique_ptr<SqliteStore>> store =
       SqliteStore::open(storeOptions(config_, options_), clock_);
@@ -131,6 +131,8 @@ Result<void> Process::start() {
   api.http.port = address->port;
   api.http.certificate_file = config_.api_certificate;
   api.http.key_file = config_.api_key;
+  api.http.connections = static_cast<std::size_t>(config_.api_connections);
+  api.http.token_connections = static_cast<std::size_t>(config_.api_connections_per_token);
   api.metrics = [this](const EngineFigures& engine) {
     return metricsText({engine, store_->figures(), api_->figures(), readProcessFigures()});
   };

@@ -133,7 +133,7 @@ asio::awaitable<Admission> judge(const ApiContext* context, HttpRequest request)
       co_return admission;
     }
     admitted->who = std::move(*who);
-    admission.proven = true;
+    admission.token = admitted->who.name;
   }
   if (auto names = checkQueryNames(*match.route, request); !names) {
     admission.refusal = problemReply(names.error(), request);
@@ -187,6 +187,7 @@ HttpResponse serverProblem(const ApiContext* context, int status, std::string de
   context->counters.refused(status);
   const ErrorClass error_class = status == 413 || status == 431 ? ErrorClass::TooLarge
                                  : status == 408                ? ErrorClass::Deadline
+                                 : status == 429                ? ErrorClass::RateLimited
                                  : status == 503                ? ErrorClass::Unavailable
                                                                 : ErrorClass::Invalid;
   return problemReply(status, Error(error_class, std::move(detail)), HttpRequest());

@@ -16,6 +16,7 @@
 #include <mutex>
 #include <set>
 
+#include "runner/api/http_channel.h"
 #include "runner/api/http_session.h"
 #include "schema/base/check.h"
 #include "schema/base/log.h"

@@ -71,7 +71,7 @@ using HttpReply = std::variant<HttpResponse, HttpStream>;
 struct Admission {
   std::optional<HttpResponse> refusal;
   std::shared_ptr<const void> context;
-  bool proven = false;  ///< The request carried a token that counts.
+  std::string token;  ///< Names the token that the request carried; empty: none that counts.
 };
 
 /// Both run on the connection's strand of the I/O executor, at most one at a time per connection,
@@ -79,7 +79,7 @@ struct Admission {
 struct HttpHandlers {
   std::function<asio::awaitable<Admission>(HttpRequest)> admit;  ///< May be empty.
   std::function<asio::awaitable<HttpReply>(HttpRequest)> handle;
-  /// The response for a failure that the server finds itself (400, 408, 413, 417, 431, 503).
+  /// The response for a failure that the server finds itself (400, 408, 413, 417, 429, 431, 503).
   std::function<HttpResponse(int status, std::string detail)> problem;
 };
 
@@ -92,9 +92,12 @@ struct HttpServerOptions {
   std::size_t body_bytes = 16u << 20;
   /// Of all bodies that are being read or handled; beyond it, 503.
   std::size_t all_bodies_bytes = 256u << 20;
+  std::size_t token_bodies_bytes = 64u << 20;  ///< Of those of one token; beyond it, 429.
   /// Beyond it a new one takes the place of the oldest that waits without ever having shown a token
   /// that counts; where there is none, 503.
   std::size_t connections = 2'000;
+  /// Of those whose newest request carried the same token; beyond it, 429.
+  std::size_t token_connections = 500;
   Duration handshake_timeout = seconds(10);
   Duration header_timeout = seconds(10);  ///< From the first byte of a request to its last header.
   Duration body_timeout = seconds(60);

@@ -1,24 +1,16 @@
 #include "runner/api/http_session.h"
 
-#include <algorithm>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/read.hpp>
-#include <boost/beast/http/string_body.hpp>
-#include <boost/beast/ssl/ssl_stream.hpp>
+#include <boost/beast/core/string.hpp>
+#include <optional>
 #include <utility>
 
+#include "runner/api/http_channel.h"
 #include "runner/api/http_wire.h"
-#include "schema/base/log.h"
 #include "schema/base/memory_size.h"
 #include "schema/base/task_group.h"
 
@@ -27,77 +19,83 @@ namespace {
 
 namespace beast = boost::beast;
 namespace http = beast::http;
-namespace ssl = asio::ssl;
 using boost::system::error_code;
 using tcp = asio::ip::tcp;
 
-constexpr std::size_t kReadBytes = 8192;
-constexpr std::size_t kWriteBytes = 256u << 10;
 constexpr Duration kRefusalTimeout = seconds(3);
-constexpr std::size_t kDiscard = 1u << 20;
-constexpr Duration kLinger = milliseconds(500);  ///< Without a byte.
-constexpr Duration kLingerMax = seconds(3);
 
 /// A share of the memory for bodies, given back at the end.
 class BodyShare {
  public:
-  BodyShare(HttpShared& shared, std::size_t bytes)
+  BodyShare(HttpShared& shared, const std::string& token, std::size_t bytes)
       : shared_(shared),
         bytes_(bytes),
-        fits_(shared.bodies_bytes.fetch_add(bytes) + bytes <= shared.options.all_bodies_bytes) {}
+        fits_(shared.bodies_bytes.fetch_add(bytes) + bytes <= shared.options.all_bodies_bytes),
+        of_token_(shared.token_bodies_bytes.take(token, bytes)) {}
   ~BodyShare() { shared_.bodies_bytes.fetch_sub(bytes_); }
   BodyShare(const BodyShare&) = delete;
   BodyShare& operator=(const BodyShare&) = delete;
+
   bool fits() const { return fits_; }
+  bool fitsToken() const { return of_token_.has_value(); }
 
  private:
   HttpShared& shared_;
   std::size_t bytes_;
   bool fits_;
+  std::optional<TokenShares::Share> of_token_;
 };
 
-/// Everything but the constructor, `askToEnd` and `abort` runs on the strand.
+HttpRequest requestOf(const HttpParser::value_type& message, const std::string& peer) {
+  HttpRequest request;
+  request.method = std::string(message.method_string());
+  request.target = std::string(message.target());
+  request.peer = peer;
+  for (const auto& field : message) {
+    std::string name(field.name_string());
+    for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+    std::string& value = request.headers[name];
+    if (!value.empty()) value += ", ";
+    value += field.value();
+  }
+  return request;
+}
+
+/// Everything but the constructor, `askToEnd`, `abort` and `evict` runs on the strand.
 class Session final : public HttpSession, public std::enable_shared_from_this<Session> {
  public:
-  Session(std::shared_ptr<HttpShared> shared, std::shared_ptr<ssl::context> tls, tcp::socket socket,
-          bool refuse)
+  Session(std::shared_ptr<HttpShared> shared, std::shared_ptr<asio::ssl::context> tls,
+          tcp::socket socket, bool refuse)
       : shared_(std::move(shared)),
-        tls_(std::move(tls)),
-        executor_(socket.get_executor()),
-        stream_(beast::tcp_stream(std::move(socket)), *tls_),
-        tasks_(executor_),
-        linger_(executor_),
-        read_limit_(executor_),
+        channel_(std::make_shared<HttpChannel>(shared_, std::move(tls), std::move(socket))),
+        tasks_(channel_->executor()),
         refuse_(refuse),
         standing_(refuse ? Standing::Kept : Standing::Waiting) {}
 
-  asio::any_io_executor executor() const override { return executor_; }
+  asio::any_io_executor executor() const override { return channel_->executor(); }
 
-  /// Serves until the connection ends.
   asio::awaitable<void> serve() override {
     const auto self = shared_from_this();
     tasks_.spawn("http connection", [self]() { return self->run(); });
     co_await tasks_.join();
   }
 
-  /// Ends an idle connection or a stream now, another one after its response.
   void askToEnd() override {
-    asio::post(executor_, [self = shared_from_this()]() {
-      if (self->phase_ == Phase::Idle) self->close();
+    asio::post(executor(), [self = shared_from_this()]() {
+      if (self->phase_ == Phase::Idle) self->channel_->close();
       if (self->phase_ == Phase::Streaming) self->producer_.cancelAll();
     });
   }
-  /// Ends it now.
   void abort() override {
-    asio::post(executor_, [self = shared_from_this()]() {
+    asio::post(executor(), [self = shared_from_this()]() {
       self->producer_.cancelAll();
-      self->close();
+      self->channel_->close();
       self->tasks_.cancel();
     });
   }
   bool evict() override {
     if (!turn(Standing::Waiting, Standing::Evicted)) return false;
-    asio::post(executor_, [self = shared_from_this()]() { self->close(); });
+    asio::post(executor(), [self = shared_from_this()]() { self->channel_->close(); });
     return true;
   }
 
@@ -105,8 +103,6 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
   enum class Phase { Idle, Busy, Streaming };
   /// Waiting: for a request, and none before had a token that counts.
   enum class Standing { Waiting, Kept, Evicted };
-  using Stream = beast::ssl_stream<beast::tcp_stream>;
-  using Parser = http::request_parser<http::string_body>;
 
   /// The group of the coroutine that produces a stream, while there is one.
   struct Producer {
@@ -118,140 +114,73 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
 
   class ChunkWriter final : public ResponseStream {
    public:
-    ChunkWriter(Session& session, bool chunked) : session_(session), chunked_(chunked) {}
+    ChunkWriter(HttpChannel& channel, bool chunked) : channel_(channel), chunked_(chunked) {}
     asio::awaitable<Result<void>> write(std::string data) override {
       if (data.empty()) co_return Result<void>();
       std::string bytes = chunked_ ? chunkOf(data) : std::move(data);
-      const bool written = co_await session_.writeAll(std::move(bytes));
+      const bool written = co_await channel_.write(std::move(bytes));
       failed_ = !written;
       if (written) co_return Result<void>();
-      co_return Error(ErrorClass::Unavailable, "the client " + session_.peer_ + " is gone");
+      co_return Error(ErrorClass::Unavailable, "the client " + channel_.peer() + " is gone");
     }
     bool failed() const { return failed_; }
 
    private:
-    Session& session_;
+    HttpChannel& channel_;
     bool chunked_;
     bool failed_ = false;
   };
 
-  /// Cancels what is being read when `time` is over; unlike the stream's own limit it leaves the
-  /// connection usable, so that the client can be told.
-  void limitReading(Duration time) {
-    beast::get_lowest_layer(stream_).expires_never();
-    reading_ = ++reads_;
-    timed_out_ = false;
-    read_limit_.expires_after(time);
-    read_limit_.async_wait([self = shared_from_this(), number = reads_](error_code cancelled) {
-      if (cancelled || self->reading_ != number) return;
-      self->timed_out_ = true;
-      beast::get_lowest_layer(self->stream_).cancel();
-    });
-  }
-  void readingIsOver() {
-    reading_ = 0;
-    read_limit_.cancel();
-  }
-
   /// False: it did not stand so.
   bool turn(Standing from, Standing to) { return standing_.compare_exchange_strong(from, to); }
 
-  void close() { beast::get_lowest_layer(stream_).close(); }
-  void expireIn(Duration time) { beast::get_lowest_layer(stream_).expires_after(time); }
-
   asio::awaitable<void> run() {
-    error_code ec;
-    const auto endpoint = beast::get_lowest_layer(stream_).socket().remote_endpoint(ec);
-    if (ec) co_return;
-    peer_ = addressOf(endpoint);
-    expireIn(refuse_ ? kRefusalTimeout : shared_->options.handshake_timeout);
-    co_await stream_.async_handshake(ssl::stream_base::server,
-                                     asio::redirect_error(asio::use_awaitable, ec));
-    if (ec) {
-      ++shared_->tls_failures;
-      log::debug("http: TLS with {} failed: {}", peer_, ec.message());
-      close();
-      co_return;
-    }
+    const HttpServerOptions& options = shared_->options;
+    if (!co_await channel_->open(refuse_ ? kRefusalTimeout : options.handshake_timeout)) co_return;
     bool more = true;
     while (more && !shared_->stopping) {
       more = co_await serveOne();
-      if (!proven_ && !refuse_) turn(Standing::Kept, Standing::Waiting);
+      if (token_.empty() && !refuse_) turn(Standing::Kept, Standing::Waiting);
     }
-    if (unread_) co_await discardInput();
-    expireIn(seconds(1));
-    co_await stream_.async_shutdown(asio::redirect_error(asio::use_awaitable, ec));
-    close();
-  }
-
-  /// Reads what the client still sends, so that the response is not lost to a reset.
-  asio::awaitable<void> discardInput() {
-    std::size_t left = std::max(kDiscard, shared_->options.body_bytes * 2);
-    linger_.expires_after(kLingerMax);
-    linger_.async_wait([self = shared_from_this()](error_code cancelled) {
-      if (!cancelled) self->close();
-    });
-    error_code ec;
-    while (left > 0 && !ec && !shared_->stopping) {
-      buffer_.clear();
-      expireIn(kLinger);
-      const std::size_t size = co_await stream_.async_read_some(
-          buffer_.prepare(kReadBytes), asio::redirect_error(asio::use_awaitable, ec));
-      left -= std::min(left, size);
-    }
-    linger_.cancel();
+    if (unread_) co_await channel_->discardInput();
+    co_await channel_->shutDown();
   }
 
   /// False: end the connection.
   asio::awaitable<bool> serveOne() {
-    error_code ec;
-    if (buffer_.size() == 0) {
-      phase_ = Phase::Idle;
-      expireIn(refuse_ ? kRefusalTimeout : shared_->options.idle_timeout);
-      const std::size_t size = co_await stream_.async_read_some(
-          buffer_.prepare(kReadBytes), asio::redirect_error(asio::use_awaitable, ec));
-      phase_ = Phase::Busy;
-      if (ec) co_return false;
-      buffer_.commit(size);
-    }
+    const HttpServerOptions& options = shared_->options;
+    phase_ = Phase::Idle;
+    const bool begun =
+        co_await channel_->awaitRequest(refuse_ ? kRefusalTimeout : options.idle_timeout);
+    phase_ = Phase::Busy;
+    if (!begun) co_return false;
     http10_ = head_only_ = false;
-    Parser parser;
-    parser.header_limit(static_cast<std::uint32_t>(shared_->options.header_bytes));
-    parser.body_limit(shared_->options.body_bytes);
-    limitReading(refuse_ ? kRefusalTimeout : shared_->options.header_timeout);
-    co_await http::async_read_header(stream_, buffer_, parser,
-                                     asio::redirect_error(asio::use_awaitable, ec));
-    readingIsOver();
+    HttpParser parser;
+    parser.header_limit(static_cast<std::uint32_t>(options.header_bytes));
+    parser.body_limit(options.body_bytes);
+    const error_code ec =
+        co_await channel_->readHead(parser, refuse_ ? kRefusalTimeout : options.header_timeout);
     turn(Standing::Waiting, Standing::Kept);
     if (standing_ == Standing::Evicted) co_return false;
-    if (ec && timed_out_) co_return co_await refuseSlow("head", shared_->options.header_timeout);
+    if (ec == asio::error::timed_out) {
+      co_return co_await refuseSlow("head", options.header_timeout);
+    }
     if (ec) co_return co_await refuseInput(ec);
     if (refuse_) {
       co_return co_await refuse(503, "the engine serves its maximum of " +
-                                         std::to_string(shared_->options.connections) +
+                                         std::to_string(options.connections) +
                                          " connections; try again soon");
     }
     co_return co_await serveParsed(parser);
   }
 
-  asio::awaitable<bool> serveParsed(Parser& parser) {
+  asio::awaitable<bool> serveParsed(HttpParser& parser) {
     const auto& message = parser.get();
     http10_ = message.version() < 11;
     keep_alive_ = parser.keep_alive();
     head_only_ = message.method() == http::verb::head;
-
-    HttpRequest request;
-    request.method = std::string(message.method_string());
-    request.target = std::string(message.target());
-    request.peer = peer_;
-    for (const auto& field : message) {
-      std::string name(field.name_string());
-      for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-      std::string& value = request.headers[name];
-      if (!value.empty()) value += ", ";
-      value += field.value();
-    }
-    const bool has_body = request.has_body = !parser.is_done();
+    HttpRequest request = requestOf(message, channel_->peer());
+    request.has_body = !parser.is_done();
     if (const Result<void> parsed = parseTarget(request); !parsed) {
       co_return co_await refuse(400, parsed.error().message);
     }
@@ -261,42 +190,64 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
     if (shared_->handlers.admit) {
       HttpRequest head = request;
       Admission admission = co_await shared_->handlers.admit(std::move(head));
-      proven_ = proven_ || admission.proven;
+      if (!holdFor(admission.token)) {
+        co_return co_await refuse(429, "token " + admission.token + " has its maximum of " +
+                                           std::to_string(shared_->options.token_connections) +
+                                           " connections; close some of them and try again");
+      }
       if (admission.refusal) {
-        unread_ = has_body;
-        keep_alive_ = keep_alive_ && !has_body;
+        unread_ = request.has_body;
+        keep_alive_ = keep_alive_ && !request.has_body;
         co_return co_await respond(std::move(*admission.refusal));
       }
       request.context = std::move(admission.context);
     }
+    co_return co_await serveAdmitted(parser, std::move(request));
+  }
+
+  /// The connection is `token`'s from here on; false: it has too many.
+  bool holdFor(const std::string& token) {
+    if (token.empty() || token == token_) return true;
+    auto share = shared_->token_connections.take(token, 1);
+    if (!share) return false;
+    share_.reset();
+    share_.emplace(std::move(*share));
+    token_ = token;
+    return true;
+  }
+
+  asio::awaitable<bool> serveAdmitted(HttpParser& parser, HttpRequest request) {
+    const HttpServerOptions& options = shared_->options;
     const auto announced = parser.content_length();
-    const BodyShare share(*shared_, !has_body   ? 0
-                                    : announced ? static_cast<std::size_t>(*announced)
-                                                : shared_->options.body_bytes);
-    if (has_body) {
-      if (!share.fits()) {
-        co_return co_await refuse(503,
-                                  "the engine reads as many large bodies as it has memory for; "
-                                  "try again soon");
-      }
+    const BodyShare share(*shared_, token_,
+                          !request.has_body ? 0
+                          : announced       ? static_cast<std::size_t>(*announced)
+                                            : options.body_bytes);
+    if (!share.fitsToken()) {
+      co_return co_await refuse(429, "token " + token_ + " has its maximum of " +
+                                         formatMemorySize(options.token_bodies_bytes) +
+                                         " of bodies under way; wait until some of them are "
+                                         "answered");
+    }
+    if (!share.fits()) {
+      co_return co_await refuse(503,
+                                "the engine reads as many large bodies as it has memory for; "
+                                "try again soon");
+    }
+    if (request.has_body) {
       if (const auto expect = request.headers.find("expect"); expect != request.headers.end()) {
         if (!beast::iequals(expect->second, "100-continue")) {
           co_return co_await refuse(417, "only 'Expect: 100-continue' is known");
         }
         std::string go_on = "HTTP/1.1 100 Continue\r\n\r\n";
-        if (!co_await writeAll(std::move(go_on))) co_return false;
+        if (!co_await channel_->write(std::move(go_on))) co_return false;
       }
-      error_code ec;
-      limitReading(shared_->options.body_timeout);
-      co_await http::async_read(stream_, buffer_, parser,
-                                asio::redirect_error(asio::use_awaitable, ec));
-      readingIsOver();
-      if (ec && timed_out_) co_return co_await refuseSlow("body", shared_->options.body_timeout);
+      const error_code ec = co_await channel_->readBody(parser, options.body_timeout);
+      if (ec == asio::error::timed_out) co_return co_await refuseSlow("body", options.body_timeout);
       if (ec) co_return co_await refuseInput(ec);
       request.body = std::move(parser.get().body());
       shared_->received_body_bytes += request.body.size();
     }
-    beast::get_lowest_layer(stream_).expires_never();
     HttpReply reply = co_await shared_->handlers.handle(std::move(request));
     if (auto* whole = std::get_if<HttpResponse>(&reply)) {
       co_return co_await respond(std::move(*whole));
@@ -344,7 +295,7 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
                                      response.body.size(), keep);
     if (!head_only_) bytes += response.body;
     response.body = std::string();
-    const bool written = co_await writeAll(std::move(bytes));
+    const bool written = co_await channel_->write(std::move(bytes));
     co_return (written && keep);
   }
 
@@ -352,13 +303,13 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
     const bool keep = keep_alive_ && !http10_ && !shared_->stopping;
     const Framing framing = http10_ ? Framing::UntilClose : Framing::Chunked;
     std::string head = responseHead(reply.status, reply.headers, framing, 0, keep);
-    bool written = co_await writeAll(std::move(head));
+    bool written = co_await channel_->write(std::move(head));
     if (!written || head_only_) co_return (written && keep);
     // From here to joinProducer nothing may throw: the producer refers to our frame.
     const auto cancellation = co_await asio::this_coro::cancellation_state;
     if (cancellation.cancelled() != asio::cancellation_type::none) co_return false;
-    ChunkWriter writer(*this, !http10_);
-    producer_.group = std::make_unique<TaskGroup>(executor_);
+    ChunkWriter writer(*channel_, !http10_);
+    producer_.group = std::make_unique<TaskGroup>(executor());
     phase_ = Phase::Streaming;
     bool finished = false;
     if (!shared_->stopping) {
@@ -373,7 +324,7 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
     producer_.group.reset();
     if (writer.failed() || http10_ || !finished) co_return false;
     std::string end = chunkOf("");
-    written = co_await writeAll(std::move(end));
+    written = co_await channel_->write(std::move(end));
     co_return (written && keep);
   }
 
@@ -381,60 +332,30 @@ class Session final : public HttpSession, public std::enable_shared_from_this<Se
   asio::awaitable<void> joinProducer() {
     auto wait = [group = producer_.group.get()]() { return group->join(); };
     co_await asio::co_spawn(
-        executor_, std::move(wait),
+        executor(), std::move(wait),
         asio::bind_cancellation_slot(asio::cancellation_slot(), asio::use_awaitable));
   }
 
-  asio::awaitable<bool> writeAll(std::string bytes) {
-    std::size_t sent = 0;
-    while (sent < bytes.size()) {
-      const std::size_t size = std::min(kWriteBytes, bytes.size() - sent);
-      error_code ec;
-      expireIn(shared_->options.write_timeout);
-      co_await asio::async_write(stream_, asio::buffer(bytes.data() + sent, size),
-                                 asio::redirect_error(asio::use_awaitable, ec));
-      if (ec) co_return false;
-      sent += size;
-      shared_->sent_bytes += size;
-    }
-    beast::get_lowest_layer(stream_).expires_never();
-    co_return true;
-  }
-
   const std::shared_ptr<HttpShared> shared_;
-  const std::shared_ptr<ssl::context> tls_;
-  const asio::any_io_executor executor_;
-  Stream stream_;
+  const std::shared_ptr<HttpChannel> channel_;
   TaskGroup tasks_;
-  asio::steady_timer linger_;
-  asio::steady_timer read_limit_;
   Producer producer_;
-  beast::flat_buffer buffer_;
-  std::string peer_;
   Phase phase_ = Phase::Idle;
   const bool refuse_;
   std::atomic<Standing> standing_;
-  bool proven_ = false;  ///< A request had a token that counts.
+  std::string token_;                        ///< Of the newest request with one that counts.
+  std::optional<TokenShares::Share> share_;  ///< Of that token's connections.
   bool http10_ = false;
   bool keep_alive_ = true;
   bool head_only_ = false;
-  std::uint64_t reads_ = 0;    ///< Begun under read_limit_.
-  std::uint64_t reading_ = 0;  ///< The one under way; 0: none.
-  bool timed_out_ = false;     ///< It was over.
-  bool unread_ = false;        ///< The client may still be sending when we end.
+  bool unread_ = false;  ///< The client may still be sending when we end.
 };
 
 }  // namespace
 
-std::string addressOf(const tcp::endpoint& endpoint) {
-  const std::string host = endpoint.address().to_string();
-  return (endpoint.address().is_v6() ? "[" + host + "]" : host) + ":" +
-         std::to_string(endpoint.port());
-}
-
 std::shared_ptr<HttpSession> makeHttpSession(std::shared_ptr<HttpShared> shared,
-                                             std::shared_ptr<ssl::context> tls, tcp::socket socket,
-                                             bool refuse) {
+                                             std::shared_ptr<asio::ssl::context> tls,
+                                             tcp::socket socket, bool refuse) {
   return std::make_shared<Session>(std::move(shared), std::move(tls), std::move(socket), refuse);
 }
 

@@ -1,32 +1,14 @@
 #pragma once
 
-#include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl/context.hpp>
-#include <cstdint>
 #include <memory>
-#include <string>
 
-#include "runner/api/http_server.h"
+#include "runner/api/http_shared.h"
 
 /// One connection of the HTTP server; internal to it.
 namespace vms::runner::api {
-
-/// What all connections share.
-struct HttpShared {
-  HttpShared(HttpServerOptions options_in, HttpHandlers handlers_in)
-      : options(std::move(options_in)), handlers(std::move(handlers_in)) {}
-
-  const HttpServerOptions options;
-  const HttpHandlers handlers;
-  std::atomic<std::size_t> bodies_bytes{0};
-  std::atomic<bool> stopping{false};
-
-  // Only counted, see HttpTrafficFigures.
-  std::atomic<std::uint64_t> accepted{0}, refused{0}, evicted{0}, tls_failures{0};
-  std::atomic<std::uint64_t> received_body_bytes{0}, sent_bytes{0};
-};
 
 /// One connection.
 class HttpSession {
@@ -50,8 +32,5 @@ class HttpSession {
 std::shared_ptr<HttpSession> makeHttpSession(std::shared_ptr<HttpShared> shared,
                                              std::shared_ptr<asio::ssl::context> tls,
                                              asio::ip::tcp::socket socket, bool refuse);
-
-/// "127.0.0.1:8443", "[::1]:8443".
-std::string addressOf(const asio::ip::tcp::endpoint& endpoint);
 
 }  // namespace vms::runner::api

@@ -32,6 +32,14 @@ class ApiHostile : public ApiHttp {
       std::this_thread::yield();
     }
   }
+  /// One more token that counts.
+  static std::string addToken(ApiServer& server) {
+    MintedToken minted = mintToken("admin", "another", AsioClock().wallNow());
+    server.onEngine([record = minted.record](FakeService& service) {
+      service.tokens.emplace(record.hash, record);
+    });
+    return minted.text;
+  }
   static EventBatch everything() {
     EventBatch batch;
     batch.complete = true;
@@ -116,6 +124,66 @@ TEST_F(ApiHostile, WhoNeverShowsATokenGivesWay) {
     one->send(get(server, "/v1/hosts"));
     EXPECT_EQ(one->readSome().find("HTTP/1.1 200 "), 0u);
   }
+}
+
+TEST_F(ApiHostile, OneTokenDoesNotHoldAllConnections) {
+  ApiServer server(folder_, [](ApiOptions& options) {
+    options.http.connections = 5;
+    options.http.token_connections = 2;
+  });
+  const std::string other = addToken(server);
+  const auto ask = [](RawPeer& one, const std::string& token) {
+    one.send("GET /v1/hosts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token + "\r\n\r\n");
+  };
+  std::vector<std::unique_ptr<RawPeer>> held;
+  for (int i = 0; i < 2; ++i) {
+    held.push_back(peer(server));
+    ask(*held.back(), server.token());
+    EXPECT_EQ(held.back()->readSome().find("HTTP/1.1 200 "), 0u);
+  }
+  const auto third = peer(server);
+  ask(*third, server.token());
+  const std::string refusal = third->readToEnd();
+  EXPECT_EQ(refusal.find("HTTP/1.1 429 Too Many Requests\r\n"), 0u) << refusal;
+  EXPECT_NE(refusal.find("\"rate_limited\""), std::string::npos) << refusal;
+  EXPECT_NE(refusal.find(" has its maximum of 2 connections"), std::string::npos) << refusal;
+  EXPECT_NE(refusal.find("Retry-After: "), std::string::npos) << refusal;
+  // Nobody else hears of it, and what is open goes on.
+  const auto stranger = peer(server);
+  ask(*stranger, other);
+  EXPECT_EQ(stranger->readSome().find("HTTP/1.1 200 "), 0u);
+  ask(*held[0], server.token());
+  EXPECT_EQ(held[0]->readSome().find("HTTP/1.1 200 "), 0u);
+  // A connection belongs to the token that it showed last, and makes room with its end.
+  ask(*held[1], other);
+  EXPECT_EQ(held[1]->readSome().find("HTTP/1.1 200 "), 0u);
+  const auto again = peer(server);
+  ask(*again, server.token());
+  EXPECT_EQ(again->readSome().find("HTTP/1.1 200 "), 0u);
+}
+
+TEST_F(ApiHostile, OneTokenDoesNotHoldAllBodies) {
+  ApiServer server(folder_, [](ApiOptions& options) {
+    options.http.all_bodies_bytes = 3'000;
+    options.http.token_bodies_bytes = 1'500;
+  });
+  const std::string other = addToken(server);
+  const auto post = [](const std::string& token, std::size_t size) {
+    return "POST /v1/requests HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token +
+           "\r\nExpect: 100-continue\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n";
+  };
+  const auto slow = peer(server);
+  slow->send(post(server.token(), 1'000));
+  EXPECT_EQ(slow->readSome().find("HTTP/1.1 100 "), 0u);
+  const std::string refusal = talk(server, post(server.token(), 501));
+  EXPECT_EQ(refusal.find("HTTP/1.1 429 "), 0u) << refusal;
+  EXPECT_NE(refusal.find("of bodies under way"), std::string::npos) << refusal;
+  const auto small = peer(server);
+  small->send(post(server.token(), 500));
+  EXPECT_EQ(small->readSome().find("HTTP/1.1 100 "), 0u);
+  const auto stranger = peer(server);
+  stranger->send(post(other, 1'500));
+  EXPECT_EQ(stranger->readSome().find("HTTP/1.1 100 "), 0u);
 }
 
 TEST_F(ApiHostile, AnExportEndsWhenItsTokenIsRevoked) {
