@@ -1,5 +1,7 @@
 #include "runner/ctl/commands.h"
 
+#include <fmt/format.h>
+
 #include <CLI/App.hpp>
 #include <set>
 
@@ -25,15 +27,16 @@ Outcome<json::object> labelsOf(const std::vector<std::string>& pairs, const std:
   for (const std::string& pair : pairs) {
     const std::size_t equals = pair.find('=');
     if (equals == std::string::npos || equals == 0) {
-      return Failure(kExitUsage, option + " '" + pair + "' has not the form KEY=VALUE; give it so");
+      return Failure(kExitUsage,
+                     fmt::format("{} '{}' has not the form KEY=VALUE; give it so", option, pair));
     }
     const std::string key = pair.substr(0, equals);
     const std::string value = pair.substr(equals + 1);
     if (const auto* before = labels.if_contains(key);
         before != nullptr && *before != json::value(value)) {
-      return Failure(kExitUsage, option + " names '" + key +
-                                     "' twice, with different values; "
-                                     "give it once");
+      return Failure(
+          kExitUsage,
+          fmt::format("{} names '{}' twice, with different values; give it once", option, key));
     }
     labels[key] = value;
   }

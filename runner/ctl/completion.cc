@@ -1,5 +1,7 @@
 #include "runner/ctl/completion.h"
 
+#include <fmt/format.h>
+
 #include <CLI/App.hpp>
 #include <string_view>
 
@@ -107,8 +109,8 @@ void optionCases(const CLI::App& app, const std::string& path, std::string& out)
     // Options of the program itself stand after every command, too.
     const std::string where = app.get_parent() == nullptr ? "*" : "'" + path + "'";
     for (const std::string& name : option->get_lnames()) {
-      out += "    " + where + "' --" + name + "') echo '" +
-             kindOf(choicesOf(*option), valueNameOf(*option)) + "' ;;\n";
+      out += fmt::format("    {}' --{}') echo '{}' ;;\n", where, name,
+                         kindOf(choicesOf(*option), valueNameOf(*option)));
     }
   }
   for (const CLI::App* command : commandsOf(app)) {
