@@ -82,11 +82,15 @@ void AgentCore::pumpCreates() {
     if (!job) return;
     Attempt* const attempt = ledger.find(job->attempt);
     VMS_CHECK(attempt != nullptr && attempt->open(), "what waits for the lane is open");
-    hold(*attempt);
     attempt->in_lane = true;
-    tasks.spawn("create " + attempt->ref().vm.str(),
-                [this, id = job->attempt] { return runCreate(*this, id); });
+    startCreate(*attempt);
   }
+}
+
+void AgentCore::startCreate(Attempt& attempt) {
+  hold(attempt);
+  tasks.spawn("create " + attempt.ref().vm.str(),
+              [this, id = attempt.ref().attempt] { return runCreate(*this, id); });
 }
 
 void AgentCore::pumpDestroys() {

@@ -76,6 +76,8 @@ struct AgentCore {
   /// Starts what the lanes allow.
   void pumpCreates();
   void pumpDestroys();
+  /// Begins the create of an attempt that has a slot of the lane and is durable.
+  void startCreate(Attempt& attempt);
   /// Gives back the slot of a create that waits for something that may take for ever, or is done.
   void leaveCreateLane(Attempt& attempt);
   /// Ends a flow's or command's hold on the VM, and looks into what happened meanwhile.

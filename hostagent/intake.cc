@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "hostagent/core.h"
+#include "hostagent/flows/steps.h"
 #include "hostagent/wire.h"
 #include "schema/base/log.h"
 #include "schema/frames.h"
@@ -109,10 +110,31 @@ Decision decide(AgentCore& core, const AttemptRef& ref, Term term, const proto::
   return decision;
 }
 
+LaneJob jobOf(const AttemptRef& ref, const proto::CreateItem& item) {
+  return LaneJob{ref.attempt, std::min(item.priority(), kPriorityMax), item.memory()};
+}
+
+/// A claim that finds a slot of the lane free is built at once. Its own commit tells the journal
+/// so, which saves the sync of another one before the hypervisor is touched.
+void enterLane(AgentCore& core, const proto::BulkCreate& bulk,
+               const std::vector<Decision>& decisions) {
+  std::vector<LaneJob> fresh;
+  for (std::size_t i = 0; i < decisions.size(); ++i) {
+    if (!decisions[i].fresh) continue;
+    fresh.push_back(jobOf(decisions[i].ref, bulk.items(static_cast<int>(i))));
+  }
+  for (const LaneJob& job : core.create_lane.enter(std::move(fresh))) {
+    Attempt& attempt = *core.ledger.find(job.attempt);
+    attempt.in_lane = true;
+    decideBuild(core, attempt);
+  }
+}
+
 /// The claims of this message did not become durable: they are taken back. Their epochs stay spent.
 void takeBack(AgentCore& core, std::vector<Decision>& decisions, const Error& error) {
   for (Decision& decision : decisions) {
     if (!decision.fresh) continue;
+    core.leaveCreateLane(*core.ledger.find(decision.ref.attempt));
     core.staging.forget(decision.ref.attempt);
     core.ledger.forget(decision.ref.attempt);
     decision.fresh = false;
@@ -123,15 +145,24 @@ void takeBack(AgentCore& core, std::vector<Decision>& decisions, const Error& er
   }
 }
 
-/// The claims of this message are durable: they may start.
+/// The claims of this message are durable: what found no free slot waits for one.
 void enqueue(AgentCore& core, const proto::BulkCreate& bulk,
              const std::vector<Decision>& decisions) {
   for (std::size_t i = 0; i < decisions.size(); ++i) {
     if (!decisions[i].fresh) continue;
-    const proto::CreateItem& item = bulk.items(static_cast<int>(i));
-    core.create_lane.push(
-        LaneJob{decisions[i].ref.attempt, std::min(item.priority(), kPriorityMax), item.memory()});
+    if (core.ledger.find(decisions[i].ref.attempt)->in_lane) continue;
+    core.create_lane.push(jobOf(decisions[i].ref, bulk.items(static_cast<int>(i))));
   }
+}
+
+/// They are durable, and answered.
+void start(AgentCore& core, const std::vector<Decision>& decisions) {
+  for (const Decision& decision : decisions) {
+    if (!decision.fresh || core.stopping) continue;
+    Attempt& attempt = *core.ledger.find(decision.ref.attempt);
+    if (attempt.in_lane) core.startCreate(attempt);
+  }
+  core.pumpCreates();
 }
 
 proto::Frame makeAccepted(const AgentCore& core, const proto::BulkCreate& bulk,
@@ -203,6 +234,7 @@ asio::awaitable<Result<void>> takeBulkCreate(AgentCore& core, SessionNumber sess
   for (int i = 0; i < bulk.items_size(); ++i) {
     decisions.push_back(decide(core, (*refs)[static_cast<std::size_t>(i)], term, bulk.items(i)));
   }
+  enterLane(core, bulk, decisions);
   const Result<void> flushed = co_await core.ledger.flush();
   core.claims_pending = 0;
   proto::Frame frame;
@@ -210,7 +242,7 @@ asio::awaitable<Result<void>> takeBulkCreate(AgentCore& core, SessionNumber sess
     enqueue(core, bulk, decisions);
     frame = makeAccepted(core, bulk, decisions);
     tell(core, session, std::move(frame), decisions);
-    core.pumpCreates();
+    start(core, decisions);
     co_return boost::system::in_place_value;
   }
 

@@ -1,5 +1,7 @@
 #include "hostagent/lanes.h"
 
+#include <algorithm>
+
 #include "schema/base/check.h"
 
 namespace vms::hostagent {
@@ -36,6 +38,16 @@ std::optional<LaneJob> Lane::start() {
   keys_.erase(job.attempt);
   ++busy_;
   return job;
+}
+
+std::vector<LaneJob> Lane::enter(std::vector<LaneJob> jobs) {
+  if (busy_ >= width_ || !queue_.empty()) return {};
+  std::stable_sort(jobs.begin(), jobs.end(), [](const LaneJob& one, const LaneJob& other) {
+    return Key{one.priority, one.memory, 0} < Key{other.priority, other.memory, 0};
+  });
+  if (jobs.size() > width_ - busy_) jobs.resize(width_ - busy_);
+  busy_ += jobs.size();
+  return jobs;
 }
 
 void Lane::finish() {

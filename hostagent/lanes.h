@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <vector>
 
 #include "schema/ids.h"
 
@@ -32,6 +33,9 @@ class Lane {
   /// The next job, which occupies a slot until `finish()`; empty when no slot is free or none
   /// waits.
   std::optional<LaneJob> start();
+  /// Of `jobs`, which do not wait, those that find a free slot while nobody waits, in the queue's
+  /// order: they have started.
+  std::vector<LaneJob> enter(std::vector<LaneJob> jobs);
   /// Precondition: a job that started.
   void finish();
 

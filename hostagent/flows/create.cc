@@ -16,10 +16,7 @@ namespace {
 /// Claimed or Building → launched; or why not.
 asio::awaitable<std::optional<Error>> build(AgentCore& core, Attempt& attempt) {
   if (std::optional<Error> stop = mayNotRun(core, attempt)) co_return stop;
-  if (attempt.record.phase == ClaimPhase::Claimed) {
-    core.staging.advance(attempt.ref().attempt, StagingState::Preparing);
-    co_await beginBuild(core, attempt);
-  }
+  co_await beginBuild(core, attempt);
   Result<DomainInfo> launched = co_await launch(core, attempt);
   core.leaveCreateLane(attempt);
   if (!launched) co_return launched.error();

@@ -106,11 +106,18 @@ std::optional<Error> mayNotRun(const AgentCore& core, const Attempt& attempt) {
   return std::nullopt;
 }
 
-asio::awaitable<void> beginBuild(AgentCore& core, Attempt& attempt) {
+void decideBuild(AgentCore& core, Attempt& attempt) {
   attempt.record.phase = ClaimPhase::Building;
   core.ledger.stamp(attempt, PhaseStamp::BuildStarted);
   core.ledger.changed(attempt);
-  co_await core.ledger.persist();
+}
+
+asio::awaitable<void> beginBuild(AgentCore& core, Attempt& attempt) {
+  moveStaging(core, attempt, StagingState::Preparing);
+  if (attempt.record.phase == ClaimPhase::Claimed) {
+    decideBuild(core, attempt);
+    co_await core.ledger.persist();
+  }
   moveStaging(core, attempt, StagingState::Building);
   core.outbox.report(attempt.ref().attempt);
 }

@@ -32,7 +32,10 @@ class Pacer {
 /// of the VM (S12). Asked right before each step that cannot be taken back.
 std::optional<Error> mayNotRun(const AgentCore& core, const Attempt& attempt);
 
-/// Journals that the hypervisor is about to be touched.
+/// Decides that the hypervisor is about to be touched, which must not happen before this is
+/// durable.
+void decideBuild(AgentCore& core, Attempt& attempt);
+/// Journals that, unless it has been, and reports it.
 asio::awaitable<void> beginBuild(AgentCore& core, Attempt& attempt);
 
 /// Has the domain created, paused. After a lost call it asks until the hypervisor knows (S2), for

@@ -140,4 +140,10 @@ std::size_t AgentFleet::ready() const {
   return impl_->ready;
 }
 
+std::uint64_t AgentFleet::journalCommits() const {
+  std::uint64_t commits = 0;
+  for (const auto& host : impl_->hosts) commits += host->journal->transactions();
+  return commits;
+}
+
 }  // namespace vms::bench

@@ -39,6 +39,8 @@ class AgentFleet {
 
   /// Agents that have a session and take work.
   std::size_t ready() const;
+  /// Transactions of all journals so far, each with its sync.
+  std::uint64_t journalCommits() const;
 
  private:
   struct Impl;

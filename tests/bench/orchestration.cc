@@ -74,6 +74,8 @@ void print(const Report& report) {
               number("starts_per_message_single"));
   std::printf("  %.1f starts per commit, %.0f syncs, %.0f bytes per start\n",
               number("starts_per_commit"), number("engine_fsyncs"), number("bytes_per_start"));
+  std::printf("  %.2f commits of agents' journals per start\n",
+              number("journal_commits_per_start"));
   std::printf("  accepted to sent: p50 %.1f ms, p99 %.1f ms; a lone start: p99 %.1f ms\n",
               number("accept_to_sent_p50_ms"), number("accept_to_sent_p99_ms"),
               number("lone_start_accept_to_sent_p99_ms"));
@@ -124,11 +126,13 @@ Result<Report> run(const Options& options) {
   auto before = engine->counters();
   if (!before) return before.error();
   const double own_before = ownCpuSeconds();
+  const std::uint64_t journals_before = (*fleet)->journalCommits();
   const std::size_t half = options.vms / 2;
   auto loaded = startUnderLoad(target, namesOf("vm-", 0, half), namesOf("vm-", half, options.vms),
                                options.connections);
   if (!loaded) return loaded.error();
   const double own_after = ownCpuSeconds();
+  const std::uint64_t journals_after = (*fleet)->journalCommits();
   auto after = engine->counters();
   if (!after) return after.error();
   records.load = std::move(*loaded);
@@ -150,6 +154,8 @@ Result<Report> run(const Options& options) {
   report["connections"] = options.connections;
   report["load"] = load;
   report["agents_and_clients_cpu_s"] = own_after - own_before;
+  report["journal_commits_per_start"] =
+      static_cast<double>(journals_after - journals_before) / static_cast<double>(options.vms);
   for (auto& [key, value] : *figures) report[key] = std::move(value);
   print(report);
   return report;

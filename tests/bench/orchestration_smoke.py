@@ -12,7 +12,7 @@ KEYS = """hosts vms window ingest_per_s starts_per_s messages starts_per_message
     starts_per_message_single bytes_per_start starts_per_commit engine_fsyncs load
     accept_to_sent_p50_ms accept_to_sent_p99_ms lone_start_accept_to_sent_p99_ms
     accept_to_running_p50_ms accept_to_running_p99_ms engine_cpu_s engine_cpu_ms_per_start
-    engine_peak_rss_mib""".split()
+    engine_peak_rss_mib journal_commits_per_start""".split()
 
 
 def bench(*arguments):
@@ -35,7 +35,8 @@ class Orchestration(unittest.TestCase):
         self.assertGreater(figures["engine_commits"], 0)
         # Each commit has a sync; when counting began, one may have been between its sync and its end.
         self.assertGreaterEqual(figures["engine_fsyncs"], figures["engine_commits"] - 1)
-        for key in ("starts_per_s", "bytes_per_start", "engine_cpu_s", "engine_peak_rss_mib"):
+        for key in ("starts_per_s", "bytes_per_start", "engine_cpu_s", "engine_peak_rss_mib",
+                    "journal_commits_per_start"):
             self.assertGreater(figures[key], 0, key)
 
     def test_without_a_window_every_start_is_a_message(self):

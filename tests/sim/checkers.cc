@@ -25,6 +25,7 @@ void Checkers::watch(SimHost& host, JournalDisk& journal, HostId name, const boo
   host.onChange([this](const SimHost& changed, DomainChange change, const SimDomain& domain) {
     domainChanged(changed, change, domain);
   });
+  host.onCreateCall([this, &watched](const AttemptRef& ref) { createCalled(watched, ref); });
   host.onResumeCall([this, &watched](const AttemptRef& ref) { resumeCalled(watched, ref); });
 }
 

@@ -88,6 +88,7 @@ class Checkers {
   void domainResumed(const SimHost& host, const SimDomain& domain);
   void domainAppeared(const SimHost& host, const SimDomain& domain);
   void domainGone(const SimHost& host, const SimDomain& domain);
+  void createCalled(const WatchedHost& host, const AttemptRef& ref);
   void resumeCalled(const WatchedHost& host, const AttemptRef& ref);
 
   // wire_checks.cc

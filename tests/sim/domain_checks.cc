@@ -110,6 +110,14 @@ void Checkers::domainResumed(const SimHost& host, const SimDomain& domain) {
   }
 }
 
+void Checkers::createCalled(const WatchedHost& host, const AttemptRef& ref) {
+  const hostagent::ClaimRecord* const claim = host.journal->find(ref.attempt);
+  if (claim != nullptr && claim->phase == hostagent::ClaimPhase::Building) return;
+  fail("built_before_journaled",
+       host.host->id() + " creates " + describe(ref) + " though its journal " +
+           (claim == nullptr ? "says nothing" : "does not say that it is being built"));
+}
+
 void Checkers::resumeCalled(const WatchedHost& host, const AttemptRef& ref) {
   const hostagent::ClaimRecord* const claim = host.journal->find(ref.attempt);
   if (claim != nullptr && claim->phase == hostagent::ClaimPhase::Published) return;

@@ -49,6 +49,10 @@ void SimHost::onChange(
   observers_.push_back(std::move(observer));
 }
 
+void SimHost::onCreateCall(std::function<void(const AttemptRef&)> observer) {
+  create_observer_ = std::move(observer);
+}
+
 void SimHost::onResumeCall(std::function<void(const AttemptRef&)> observer) {
   resume_observer_ = std::move(observer);
 }
@@ -196,6 +200,7 @@ Result<SimDomain*> SimHost::owned(const AttemptRef& ref, const char* doing) {
 }
 
 void SimHost::create(DomainSpec spec, Claim claim, Reply<DomainInfo> reply) {
+  if (create_observer_) create_observer_(claim.ref);
   const std::uint64_t number = next_serial_++;
   creates_[number] = Create{std::move(spec), std::move(claim), 0};
   Duration wait = rng_.between(profile_.query_min, profile_.query_max);

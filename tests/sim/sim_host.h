@@ -74,7 +74,9 @@ class SimHost {
   /// Sees every change of a domain right after it happened.
   void onChange(std::function<void(const SimHost&, DomainChange, const SimDomain&)> observer);
 
-  /// Called when an agent asks for a resume, whatever becomes of the call.
+  /// Called when an agent asks for a create, whatever becomes of the call.
+  void onCreateCall(std::function<void(const AttemptRef&)> observer);
+  /// ... or for a resume.
   void onResumeCall(std::function<void(const AttemptRef&)> observer);
 
   // ---- what happens to it
@@ -147,7 +149,7 @@ class SimHost {
   std::map<std::uint64_t, Create> creates_;
   std::vector<std::function<void()>> held_;  ///< While hung.
   std::vector<std::function<void(const SimHost&, DomainChange, const SimDomain&)>> observers_;
-  std::function<void(const AttemptRef&)> resume_observer_;
+  std::function<void(const AttemptRef&)> create_observer_, resume_observer_;
   std::function<void(Event)> listener_;
   std::uint64_t next_serial_ = 1;
   std::uint64_t daemon_ = 1;

@@ -24,6 +24,28 @@ TEST(Lane, StartsByPriorityThenSizeThenAge) {
   EXPECT_EQ(order, (std::vector{attempt(3), attempt(4), attempt(2), attempt(1)}));
 }
 
+TEST(Lane, LetsInWhatFindsAFreeSlotInTheQueuesOrder) {
+  Lane lane(3);
+  lane.push({attempt(9), 0, 1});
+  ASSERT_TRUE(lane.start().has_value());
+  const std::vector<LaneJob> jobs = {
+      {attempt(1), 0, 100}, {attempt(2), 0, 200}, {attempt(3), 5, 1}, {attempt(4), 0, 200}};
+  const std::vector<LaneJob> in = lane.enter(jobs);
+  ASSERT_EQ(in.size(), 2U);
+  EXPECT_EQ(in[0].attempt, attempt(3));
+  EXPECT_EQ(in[1].attempt, attempt(2)) << "of equals the first";
+  EXPECT_EQ(lane.busy(), 3U);
+  EXPECT_TRUE(lane.enter(jobs).empty()) << "no slot is free";
+}
+
+TEST(Lane, LetsNothingOvertakeWhatWaits) {
+  Lane lane(2);
+  lane.push({attempt(1), 0, 1});
+  EXPECT_TRUE(lane.enter({{attempt(2), 9, 100}}).empty());
+  EXPECT_EQ(lane.start()->attempt, attempt(1));
+  EXPECT_EQ(lane.enter({{attempt(2), 9, 100}}).size(), 1U);
+}
+
 TEST(Lane, NeverStartsWhatWasWithdrawn) {
   Lane lane(2);
   lane.push({attempt(1), 0, 1});

@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
+#include <variant>
+#include <vector>
 
 #include "schema/frames.h"
 #include "tests/unit/agent_bench.h"
@@ -136,7 +139,36 @@ TEST_F(AgentSession, RefusesWhatItsIntakeCannotHold) {
   EXPECT_EQ(refused, 2);
 }
 
+TEST_F(AgentSession, JournalsAClaimAsBeingBuiltIfTheLaneIsFree) {
+  bench_.options.create_width = 1;
+  begin();
+  std::map<AttemptId, std::vector<ClaimRecord>> written;
+  bench_.disk.onCommit([&](const std::vector<JournalChange>& changes) {
+    for (const JournalChange& change : changes) {
+      const auto* const put = std::get_if<PutClaim>(&change);
+      if (put != nullptr) written[put->record.claim.ref.attempt].push_back(put->record);
+    }
+  });
+  const AttemptRef urgent = AgentBench::ref(2);
+  proto::CreateItem item = AgentBench::item(urgent);
+  item.set_priority(9);
+  bench_.create({AgentBench::item(one_), item});
+  untilStarted(one_);
+  const std::vector<ClaimRecord>& first = written[urgent.attempt];
+  const std::vector<ClaimRecord>& second = written[one_.attempt];
+  ASSERT_GE(second.size(), 2U);
+  EXPECT_EQ(first.at(0).phase, ClaimPhase::Building);
+  EXPECT_EQ(first.at(0).build_started_at, first.at(0).claimed_at);
+  EXPECT_EQ(first.at(1).phase, ClaimPhase::Published);
+  EXPECT_EQ(second.at(0).phase, ClaimPhase::Claimed) << "it waits for the lane";
+  EXPECT_FALSE(second.at(0).build_started_at);
+  EXPECT_EQ(second.at(1).phase, ClaimPhase::Building);
+  EXPECT_GT(second.at(1).build_started_at, second.at(1).claimed_at);
+  bench_.crashAgent();
+}
+
 TEST_F(AgentSession, RefusesWhenTheJournalIsFullAndClaimsNothing) {
+  bench_.options.create_width = 1;
   begin();
   bench_.disk.setFull(true);
   bench_.create(one_);
@@ -144,6 +176,7 @@ TEST_F(AgentSession, RefusesWhenTheJournalIsFullAndClaimsNothing) {
   EXPECT_FALSE(bench_.engine.acceptanceOf(one_.attempt)) << "its epoch is not durably spent yet";
   EXPECT_EQ(bench_.engine.beat->readiness(), proto::RECOVERING);
   EXPECT_EQ(bench_.disk.find(one_.attempt), nullptr);
+  EXPECT_EQ(bench_.agent().status().lane_busy, 0U) << "its slot is free again";
   bench_.disk.setFull(false);
   ASSERT_TRUE(bench_.until([&] { return bench_.engine.acceptanceOf(one_.attempt).has_value(); }));
   EXPECT_EQ(bench_.engine.acceptanceOf(one_.attempt)->error_class(), "store_full");
