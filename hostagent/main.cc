@@ -56,11 +56,12 @@ int main(int argc, char** argv) {
       "the host agent: builds, watches and ends the virtual machines of one host for the engine "
       "that it dials",
       "vmshostd");
-  app.set_version_flag("--version", std::string("vmshostd ") + VMS_VERSION);
+  app.set_version_flag("--version", "vmshostd " VMS_VERSION, "Print the version and exit");
+  app.set_help_flag("-h,--help", "Print this help and exit");
   std::string config_path;
   bool check_config = false;
   bool check = false;
-  app.add_option("--config", config_path, "Configuration file (TOML)")
+  app.add_option("--config", config_path, "Configuration file (TOML); required")
       ->required()
       ->type_name("FILE");
   app.add_flag_callback(
@@ -84,7 +85,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& success) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "vmshostd: %s; see 'vmshostd --help'\n", error.what());
+    std::fprintf(stderr, "vmshostd: %s; see 'vmshostd --help'\n",
+                 vms::plainComplaint(app, error.what()).c_str());
     return kUsage;
   }
 

@@ -42,14 +42,15 @@ int main(int argc, char** argv) {
       "the engine: queues run commands, places them, sends them to host agents in bulk, and keeps "
       "the history of every run",
       "vmsrunnerd");
-  app.set_version_flag("--version", std::string("vmsrunnerd ") + VMS_VERSION);
+  app.set_version_flag("--version", "vmsrunnerd " VMS_VERSION, "Print the version and exit");
+  app.set_help_flag("-h,--help", "Print this help and exit");
   std::string config_path;
   std::string token_file;
   std::string backup_file;
   std::string commit_delay = "0ms";
   bool check_config = false;
   bool restored = false;
-  app.add_option("--config", config_path, "Configuration file (TOML)")
+  app.add_option("--config", config_path, "Configuration file (TOML); required")
       ->required()
       ->type_name("FILE");
   app.add_flag_callback(
@@ -70,9 +71,11 @@ int main(int argc, char** argv) {
                  "Copy the database to a new file, also while the engine runs, and exit")
       ->type_name("FILE")
       ->excludes("--create-admin-token", "--restored", "--check-config");
-  app.add_option("--commit-delay", commit_delay,
-                 "Sleep this long after each commit, as a slower disk would (for benchmarks)")
-      ->type_name("DURATION");
+  app.add_option(
+         "--commit-delay", commit_delay,
+         "Sleep so long after each commit, as a slower disk would (for benchmarks), as 2ms; at "
+         "most 1s, default 0ms")
+      ->type_name("TIME");
   vms::describe(app, "",
                 {"vmsrunnerd --config /etc/vmsrunner/vmsrunnerd.toml",
                  "vmsrunnerd --config /etc/vmsrunner/vmsrunnerd.toml --create-admin-token "
@@ -84,7 +87,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::Success& success) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "vmsrunnerd: %s; see 'vmsrunnerd --help'\n", error.what());
+    std::fprintf(stderr, "vmsrunnerd: %s; see 'vmsrunnerd --help'\n",
+                 vms::plainComplaint(app, error.what()).c_str());
     return kUsage;
   }
 

@@ -60,7 +60,12 @@ Outcome<int> showStats(ApiClient& api, const Settings& settings, const Query& qu
   const auto stats = objectOf(api.get("/v1/history/stats" + queryText(query)));
   if (!stats) return stats.error();
   if (settings.format() != Output::Table) {
-    printObject(settings, *stats);
+    const auto* phases = stats->if_contains("phases");
+    if (settings.format() == Output::Csv && phases != nullptr && phases->is_array()) {
+      printRows(settings, phases->get_array(), {});
+    } else {
+      printObject(settings, *stats);
+    }
     return kExitOk;
   }
   const auto* rate = stats->if_contains("success_rate");
@@ -144,7 +149,9 @@ void addHistoryCommand(CLI::App& app, Action& action) {
   command->add_option("--host", options->host, "On this host")->type_name("HOST");
   command->add_option("--vm", options->vm, "Of this VM, by name or id")->type_name("VM");
   command->add_option("--request", options->request, "Of this request")->type_name("REQUEST");
-  command->add_option("--since", options->since, "Requested at or after, as 2h ago or RFC 3339")
+  command
+      ->add_option("--since", options->since,
+                   "Requested at or after, as 2h for so long ago, or RFC 3339")
       ->type_name("TIME");
   command->add_option("--until", options->until, "Requested before")->type_name("TIME");
   command->add_option("--outcome", options->outcome, "How they ended")
@@ -156,7 +163,10 @@ void addHistoryCommand(CLI::App& app, Action& action) {
   command->add_option("--limit", options->limit, "At most so many, 0: all; default 100")
       ->type_name("N")
       ->check(CLI::Range(std::size_t{0}, kAll));
-  command->add_flag("--stats", options->stats, "Counts, success rate and percentiles per phase");
+  command
+      ->add_flag("--stats", options->stats,
+                 "Counts, success rate and percentiles per phase; as csv the percentiles alone")
+      ->excludes("--limit");
   describe(
       *command,
       "A TIME is 2026-11-20T08:15:00Z, or 30m, 2h or 7d for so long ago. csv, ndjson and json "

@@ -60,14 +60,17 @@ class Stopping {
  private:
   static bool isStopping(const json::object& row) { return stringOf(row, "state") == "stopping"; }
 
+  static std::string countOfVms(std::size_t count) {
+    return std::to_string(count) + (count == 1 ? " VM is" : " VMs are");
+  }
   static Failure interruptedWith(std::size_t left) {
-    return Failure(kExitInterrupted, "interrupted: " + std::to_string(left) +
-                                         " VMs go on stopping; see 'vmsctl vm list'");
+    return Failure(kExitInterrupted,
+                   "interrupted: " + countOfVms(left) + " still stopping; see 'vmsctl vm list'");
   }
   static Failure timedOutWith(std::size_t left) {
-    return Failure(kExitTimeout, std::to_string(left) +
-                                     " VMs have not stopped when --timeout ends; wait longer or "
-                                     "stop them with --force");
+    return Failure(kExitTimeout, countOfVms(left) +
+                                     " not stopped when --timeout ends; wait longer, or use "
+                                     "--force");
   }
 
   json::object counts() const {

@@ -133,20 +133,6 @@ std::string unknownWord(const CLI::App& app, const std::string& kind, const std:
          " --help'";
 }
 
-/// The parser's complaint, in our words where they say more.
-std::string plainly(const std::string& why) {
-  constexpr std::string_view kTwice = ": At Most 1 required but received ";
-  constexpr std::string_view kUnexpected = " not expected: ";
-  if (why == "A subcommand is required") return "no command is named";
-  if (const auto at = why.find(kTwice); at != std::string::npos) {
-    return why.substr(0, at) + " is given more than once; give it once";
-  }
-  if (const auto at = why.find(kUnexpected); at != std::string::npos) {
-    return "this command takes no '" + why.substr(at + kUnexpected.size()) + "'";
-  }
-  return why;
-}
-
 }  // namespace
 
 std::string nearestOf(const std::string& word, const std::vector<std::string>& known) {
@@ -193,7 +179,7 @@ std::string complaintOf(const CLI::App& app, const std::vector<std::string>& wor
     for (const CLI::App* command : commandsOf(*at)) known.push_back(command->get_name());
     return unknownWord(*at, "command", word, known);
   }
-  return cutTo(printable(plainly(why)), 300) + "; see '" + pathOf(*at) + " --help'";
+  return cutTo(printable(plainComplaint(*at, why)), 300) + "; see '" + pathOf(*at) + " --help'";
 }
 
 std::string emptyValueOf(const CLI::App& app) {

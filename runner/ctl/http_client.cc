@@ -56,7 +56,8 @@ std::optional<Address> parseServer(std::string_view url) {
   const bool bad_host =
       address.host.empty() || address.host.find_first_of("/?#@ ") != std::string::npos;
   const bool bad_port = address.port.empty() || address.port.size() > 5 ||
-                        address.port.find_first_not_of("0123456789") != std::string::npos;
+                        address.port.find_first_not_of("0123456789") != std::string::npos ||
+                        std::stoi(address.port) < 1 || std::stoi(address.port) > 65'535;
   if (bad_host || bad_port) return std::nullopt;
   return address;
 }

@@ -83,10 +83,17 @@ std::string Progress::eta(TimePoint now) const {
   return rate <= 0 || left <= 0 ? "-" : spanOf(left / rate * 1000);
 }
 
+double Progress::elapsed(TimePoint now) const {
+  const auto begin = parseRfc3339(stringOf(view_, "created_at"));
+  const auto end = parseRfc3339(stringOf(view_, "finished_at"));
+  if (finished() && begin && end) return static_cast<double>(end->unix_ms - begin->unix_ms);
+  return msOf(now - started_);
+}
+
 std::string Progress::line(TimePoint now) const {
   return fmt::format("{:.0f}/{:.0f} {}  {}  {:.1f} VMs/s  ETA {}  elapsed {}", up(),
                      numberOf(view_, "total"), counting_.word, counts(), ratePerSecond(now),
-                     eta(now), spanOf(msOf(now - started_)));
+                     eta(now), spanOf(elapsed(now)));
 }
 
 std::string Progress::block(TimePoint now, const Screen& screen) const {
@@ -106,7 +113,7 @@ std::string Progress::block(TimePoint now, const Screen& screen) const {
                     std::string(bar - good - bad, '.') + "]" + share + "\n";
   out += cutTo(counts(), width - 1) + "\n";
   out += fmt::format("{:.1f} VMs/s  ETA {}  elapsed {}", ratePerSecond(now), eta(now),
-                     spanOf(msOf(now - started_)))
+                     spanOf(elapsed(now)))
              .substr(0, width - 1) +
          "\n";
   return out;
@@ -116,8 +123,8 @@ std::string Progress::summary(TimePoint now) const {
   const std::string state = finished() ? stringOf(view_, "state") : "still active";
   std::string out = fmt::format(
       "request {} {}: {:.0f} of {:.0f} VMs up in {}, {:.0f} batch{}", stringOf(view_, "request_id"),
-      state, up(), numberOf(view_, "total"), spanOf(msOf(now - started_)),
-      numberOf(view_, "batches"), numberOf(view_, "batches") == 1 ? "" : "es");
+      state, up(), numberOf(view_, "total"), spanOf(elapsed(now)), numberOf(view_, "batches"),
+      numberOf(view_, "batches") == 1 ? "" : "es");
   const double failed = numberOf(view_, "failed");
   const double cancelled = numberOf(view_, "cancelled");
   if (failed > 0) out += fmt::format(", {:.0f} failed", failed);

@@ -52,6 +52,8 @@ class Progress {
   double done() const;
   double ratePerSecond(TimePoint now) const;
   std::string eta(TimePoint now) const;
+  /// In milliseconds: what a finished request took, or since `started`.
+  double elapsed(TimePoint now) const;
 
   TimePoint started_;
   const Counting& counting_;

@@ -238,6 +238,29 @@ void useHelpText(CLI::App& app) {
   }
 }
 
+std::string plainComplaint(const CLI::App& app, const std::string& why) {
+  constexpr std::string_view kTwice = ": At Most 1 required but received ";
+  constexpr std::string_view kMissing = ": 1 required ";
+  constexpr std::string_view kUnexpected = " not expected: ";
+  // Before what is missing: it was meant by a word that is not known.
+  const auto rest = app.remaining();
+  if (app.get_parent() == nullptr && commandsOf(app).empty() && !rest.empty()) {
+    return rest.front().starts_with('-') ? "there is no option '" + rest.front() + "'"
+                                         : "this program takes no '" + rest.front() + "'";
+  }
+  if (why == "A subcommand is required") return "no command is named";
+  if (const auto at = why.find(kTwice); at != std::string::npos) {
+    return why.substr(0, at) + " is given more than once; give it once";
+  }
+  if (const auto at = why.find(kMissing); at != std::string::npos) {
+    return why.substr(0, at) + " has no value; give it one";
+  }
+  if (const auto at = why.find(kUnexpected); at != std::string::npos) {
+    return "this command takes no '" + why.substr(at + kUnexpected.size()) + "'";
+  }
+  return why;
+}
+
 std::string manualOf(const CLI::App& app, const ManualPage& page) {
   const std::string name = app.get_name();
   std::string out = ".TH " + upper(name) + " " + std::to_string(page.section) +

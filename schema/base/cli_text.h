@@ -33,6 +33,9 @@ void describe(CLI::App& app, const std::string& details, const std::vector<std::
 /// Gives `app` and its commands, those added before and after, help texts that are like the manual.
 void useHelpText(CLI::App& app);
 
+/// What is wrong with a command line, in plain words; `why`: what the parser says.
+std::string plainComplaint(const CLI::App& app, const std::string& why);
+
 struct ManualPage {
   int section = 1;
   /// Headings and texts after the options; texts as for `describe`.

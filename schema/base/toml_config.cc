@@ -189,7 +189,10 @@ TomlConfig::~TomlConfig() = default;
 
 Result<TomlConfig> TomlConfig::load(const std::filesystem::path& file) {
   Result<std::string> text = readFile(file, kMaxFileBytes);
-  if (!text) return withContext(text.error(), "configuration");
+  if (!text) {
+    return Error(text.error().error_class, "configuration: " + text.error().message +
+                                               "; name a readable TOML file with --config");
+  }
   Result<TomlConfig> config = parse(*text, file.string());
   if (config) {
     std::error_code ignored;  // without a current folder, relative paths stay relative

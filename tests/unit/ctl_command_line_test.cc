@@ -79,6 +79,29 @@ TEST_F(CommandLine, AWordThatIsFarFromAllIsNotGuessed) {
   EXPECT_EQ(nearestOf(std::string(100'000, 'r'), known), "");
 }
 
+TEST(PlainComplaint, NamesWhatIsWrongWithADaemonsCommandLine) {
+  const std::vector<std::pair<Words, std::string>> cases = {
+      {{}, "--config is required"},
+      {{"--config"}, "--config has no value; give it one"},
+      {{"--config", "a", "--config", "b"}, "--config is given more than once; give it once"},
+      {{"--confg", "a"}, "there is no option '--confg'"},
+      {{"--config", "a", "b"}, "this program takes no 'b'"},
+      {{"b"}, "this program takes no 'b'"}};
+  for (const auto& [words, expected] : cases) {
+    CLI::App app("a daemon", "daemon");
+    std::string path;
+    app.add_option("--config", path)->required()->type_name("FILE");
+    Words reversed(words.rbegin(), words.rend());
+    std::string complaint;
+    try {
+      app.parse(reversed);
+    } catch (const CLI::ParseError& error) {
+      complaint = plainComplaint(app, error.what());
+    }
+    EXPECT_EQ(complaint, expected);
+  }
+}
+
 TEST_F(CommandLine, TheManualHoldsEveryCommandOptionAndExample) {
   ManualPage page;
   page.sections = {{"NOTES", "A 'quoted' \\ line.\n\n  .verbatim -x\n"}};

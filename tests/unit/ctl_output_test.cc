@@ -227,6 +227,16 @@ TEST(Progress, TheSummaryListsFailures) {
   EXPECT_NE(text.find("and 1 more"), std::string::npos) << text;
 }
 
+TEST(Progress, AFinishedRequestTookWhatItTookNotHowLongItWasWatched) {
+  Progress progress{TimePoint()};
+  json::object view = viewOf(10, 0, "succeeded");
+  view["created_at"] = "2026-11-20T08:15:00.000Z";
+  view["finished_at"] = "2026-11-20T08:15:02.500Z";
+  progress.merge(view, TimePoint());
+  const std::string text = progress.summary(TimePoint() + milliseconds(30));
+  EXPECT_NE(text.find("10 of 10 VMs up in 2.5 s"), std::string::npos) << text;
+}
+
 TEST(Progress, CountsStopsInTheirOwnWords) {
   Progress progress(TimePoint(), stopCounting());
   json::object view;
