@@ -168,10 +168,12 @@ void Process::reload() {
     return;
   }
   log::setLevel(fresh->log_level);
-  const auto replace = [this](const std::filesystem::path& file, const char* whose, auto&& read) {
+  bool all_replaced = true;
+  const auto replace = [&](const std::filesystem::path& file, const char* whose, auto&& read) {
     Result<void> replaced = refuseExpired(file, clock_.wallNow());
     if (replaced) replaced = read();
     if (!replaced) {
+      all_replaced = false;
       log::error("SIGHUP: {} certificates stay as they were: {}", whose, replaced.error().message);
     }
   };
@@ -179,7 +181,8 @@ void Process::reload() {
           [&] { return listener_->reload(); });
   replace(config_.api_certificate, "the API's", [&] { return api_->reloadCertificate(); });
   warnOfExpiry(clock_, certificatesOf(config_));
-  log::info("SIGHUP: log level and certificates were read again{}",
+  log::info("SIGHUP: {} read again{}",
+            all_replaced ? "log level and certificates were" : "the log level was",
             restartNote(config_.keys, fresh->keys));
 }
 
