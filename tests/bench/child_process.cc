@@ -114,13 +114,14 @@ void ChildProcess::stop(Duration limit) {
 }
 
 Result<int> ChildProcess::wait(Duration limit) {
-  const pid_t pid = pid_;
   constexpr Duration kLook = milliseconds(5);
-  for (Duration waited{}; waited < limit; waited += kLook) {
+  for (Duration waited{};; waited += kLook) {
     if (!running()) return WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
+    if (waited >= limit) break;
     const timespec pause{0, kLook.count()};
     ::nanosleep(&pause, nullptr);
   }
+  const pid_t pid = pid_;
   ::kill(pid, SIGKILL);
   while (!reap(0)) {
   }

@@ -65,15 +65,26 @@ std::string lineOf(const fs::path& file) {
   return text->substr(0, text->find('\n'));
 }
 
-Error startFailed(const fs::path& log, const std::string& what) {
-  constexpr std::size_t kMostLog = 1u << 20;
+/// The last lines of `log`, on one.
+std::string lastWords(const fs::path& log) {
+  constexpr std::size_t kMostLog = 64u << 20;
+  constexpr int kLines = 3;
   const auto content = readFile(log, kMostLog);
   std::string text = content ? *content : std::string();
   while (!text.empty() && text.back() == '\n') text.pop_back();
-  const std::size_t last = text.rfind('\n');
-  return Error(ErrorClass::Unavailable,
-               what + "; its last words: " +
-                   (text.empty() ? "none" : text.substr(last == std::string::npos ? 0 : last + 1)));
+  std::size_t from = text.size();
+  for (int line = 0; line < kLines && from != std::string::npos && from > 0; ++line) {
+    from = text.rfind('\n', from - 1);
+  }
+  if (from != std::string::npos && from < text.size()) text.erase(0, from + 1);
+  for (std::size_t at = text.find('\n'); at != std::string::npos; at = text.find('\n', at)) {
+    text.replace(at, 1, " | ");
+  }
+  return text.empty() ? "none" : text;
+}
+
+Error ended(const fs::path& log, const std::string& what) {
+  return Error(ErrorClass::Unavailable, what + "; its last words: " + lastWords(log));
 }
 
 /// A counter that the engine's process shares with us, in `file`.
@@ -117,7 +128,7 @@ Result<EngineUnderTest> EngineUnderTest::start(const fs::path& folder,
     if (!minted) return minted.error();
     const auto status = minted->wait(kStartLimit);
     if (!status) return status.error();
-    if (*status != 0) return startFailed(log, "the engine made no admin token");
+    if (*status != 0) return ended(log, "the engine made no admin token");
   }
   auto environment = countSyncs(folder / "engine.syncs");
   if (!environment) return environment.error();
@@ -138,8 +149,15 @@ Result<EngineUnderTest> EngineUnderTest::start(const fs::path& folder,
       },
       kStartLimit, "starting the engine");
   if (!up) return up.error();
-  if (!engine.process_.running()) return startFailed(log, "the engine ended at its start");
+  if (!engine.process_.running()) return ended(log, "the engine ended at its start");
   return engine;
+}
+
+Error EngineUnderTest::reasonFor(Error seen) {
+  if (process_.running()) return seen;
+  const auto status = process_.wait(Duration::zero());
+  return ended(folder_ / "engine.log",
+               "the engine has ended with status " + std::to_string(status ? *status : -1));
 }
 
 Result<EngineUnderTest::Counters> EngineUnderTest::counters() const {

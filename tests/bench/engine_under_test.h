@@ -28,6 +28,8 @@ class EngineUnderTest {
   const std::string& agentAddress() const { return agent_address_; }
   const std::string& token() const { return token_; }
   ChildProcess& process() { return process_; }
+  /// Why something failed: that the engine has ended, with its last words, or else `seen`.
+  Error reasonFor(Error seen);
 
   struct Counters {
     std::uint64_t commits = 0;  ///< Durable transactions of its database, ever.

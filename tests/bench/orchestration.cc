@@ -49,11 +49,16 @@ std::vector<std::string> namesOf(const std::string& prefix, std::size_t first, s
   return names;
 }
 
-Result<void> waitForHosts(HttpsConnection& api, const AgentFleet& fleet, const Options& options) {
+Result<void> waitForHosts(EngineUnderTest& engine, HttpsConnection& api, const AgentFleet& fleet,
+                          const Options& options) {
   std::optional<Error> failure;
   TimePoint asked{};
   const AsioClock clock;
   const auto all_ready = [&] {
+    if (!engine.process().running()) {
+      failure = Error(ErrorClass::Unavailable, "the engine has ended");
+      return true;
+    }
     if (fleet.ready() < options.hosts || clock.now() - asked < milliseconds(50)) return false;
     asked = clock.now();
     const Result<std::size_t> ready = countReadyHosts(api);
@@ -86,16 +91,9 @@ void print(const Report& report) {
               number("engine_peak_rss_mib"));
 }
 
-Result<Report> run(const Options& options) {
+Result<Report> measure(const Options& options, const std::filesystem::path& folder,
+                       EngineUnderTest& engine) {
   const double load = loadAverage();
-  Result<ScratchFolder> folder = ScratchFolder::make(options.keep_dir);
-  if (!folder) return folder.error();
-  EngineSettings settings;
-  settings.window = options.window;
-  settings.commit_delay = milliseconds(options.commit_delay_ms);
-  Result<EngineUnderTest> engine = EngineUnderTest::start(folder->path(), settings);
-  if (!engine) return engine.error();
-
   WireTap tap;
   FleetSettings fleet_settings;
   fleet_settings.hosts = options.hosts;
@@ -104,12 +102,12 @@ Result<Report> run(const Options& options) {
   fleet_settings.width = options.width;
   fleet_settings.seed = options.seed;
   const auto fleet =
-      AgentFleet::start(fleet_settings, folder->path(), engine->pki(), engine->agentAddress(), tap);
+      AgentFleet::start(fleet_settings, folder, engine.pki(), engine.agentAddress(), tap);
   if (!fleet) return fleet.error();
   Result<HttpsConnection> api =
-      connectToApi(engine->apiAddress(), (engine->pki() / "ca.crt").string(), engine->token());
+      connectToApi(engine.apiAddress(), (engine.pki() / "ca.crt").string(), engine.token());
   if (!api) return api.error();
-  if (auto ready = waitForHosts(*api, **fleet, options); !ready) return ready.error();
+  if (auto ready = waitForHosts(engine, *api, **fleet, options); !ready) return ready.error();
   std::printf("orchestration: %zu hosts, %zu VMs, window %s, commit delay %d ms, load %.2f\n",
               options.hosts, options.vms, options.window.c_str(),
               static_cast<int>(options.commit_delay_ms), load);
@@ -118,12 +116,12 @@ Result<Report> run(const Options& options) {
     if (auto defined = defineVms(*api, prefix, count); !defined) return defined.error();
   }
 
-  const LoadTarget target{*engine, tap, seconds(options.timeout_s)};
+  const LoadTarget target{engine, tap, seconds(options.timeout_s)};
   StartRecords records;
   auto alone = startAlone(target, namesOf("alone-", 0, options.alone));
   if (!alone) return alone.error();
   records.alone = std::move(*alone);
-  auto before = engine->counters();
+  auto before = engine.counters();
   if (!before) return before.error();
   const double own_before = ownCpuSeconds();
   const std::uint64_t journals_before = (*fleet)->journalCommits();
@@ -133,7 +131,7 @@ Result<Report> run(const Options& options) {
   if (!loaded) return loaded.error();
   const double own_after = ownCpuSeconds();
   const std::uint64_t journals_after = (*fleet)->journalCommits();
-  auto after = engine->counters();
+  auto after = engine.counters();
   if (!after) return after.error();
   records.load = std::move(*loaded);
   records.before = *before;
@@ -158,6 +156,19 @@ Result<Report> run(const Options& options) {
       static_cast<double>(journals_after - journals_before) / static_cast<double>(options.vms);
   for (auto& [key, value] : *figures) report[key] = std::move(value);
   print(report);
+  return report;
+}
+
+Result<Report> run(const Options& options) {
+  Result<ScratchFolder> folder = ScratchFolder::make(options.keep_dir);
+  if (!folder) return folder.error();
+  EngineSettings settings;
+  settings.window = options.window;
+  settings.commit_delay = milliseconds(options.commit_delay_ms);
+  Result<EngineUnderTest> engine = EngineUnderTest::start(folder->path(), settings);
+  if (!engine) return engine.error();
+  Result<Report> report = measure(options, folder->path(), *engine);
+  if (!report) return engine->reasonFor(report.error());
   return report;
 }
 

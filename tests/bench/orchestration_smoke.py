@@ -3,8 +3,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 import unittest
 
 BENCH = os.path.join(os.environ.get("VMS_BIN_DIR", "build/dev/bin"), "vms-bench")
@@ -18,6 +21,21 @@ KEYS = """hosts vms window ingest_per_s starts_per_s messages starts_per_message
 def bench(*arguments):
     return subprocess.run([BENCH, "orchestration", *arguments], capture_output=True, text=True,
                           timeout=200, check=False)
+
+
+def engine_of(bench_pid):
+    """The pid of the engine that a benchmark has started and that serves; None: not yet."""
+    try:
+        with open(f"/proc/{bench_pid}/task/{bench_pid}/children", encoding="ascii") as file:
+            children = file.read().split()
+        for child in children:
+            with open(f"/proc/{child}/cmdline", encoding="utf-8") as file:
+                words = file.read().split("\0")
+            if "--commit-delay" in words:
+                return int(child)
+    except FileNotFoundError:  # It has just ended.
+        pass
+    return None
 
 
 class Orchestration(unittest.TestCase):
@@ -43,6 +61,29 @@ class Orchestration(unittest.TestCase):
         figures = self.measure("--window", "off")
         self.assertEqual(figures["messages"], 20)
         self.assertEqual(figures["starts_per_message_bulk"], 1)
+
+    def test_an_engine_that_dies_ends_it(self):
+        # Builds take so long that the engine dies amid them, and steps may take longer than the test.
+        with tempfile.TemporaryDirectory() as folder:
+            keep = os.path.join(folder, "kept")
+            command = [BENCH, "orchestration", "--hosts", "1", "--vms", "20", "--build-ms", "60000",
+                       "--timeout", "3600", "--keep-dir", keep]
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                  text=True) as process:
+                try:
+                    end = time.monotonic() + 60
+                    while not os.path.exists(os.path.join(keep, "api.port")):
+                        self.assertIsNone(process.poll(), "it ended by itself")
+                        self.assertLess(time.monotonic(), end, "the engine does not come up")
+                        time.sleep(0.01)
+                    engine = engine_of(process.pid)
+                    self.assertIsNotNone(engine)
+                    os.kill(engine, signal.SIGKILL)
+                    said = process.communicate(timeout=60)[1]
+                finally:
+                    process.kill()
+            self.assertEqual(process.returncode, 1, said)
+            self.assertIn("the engine has ended with status 137; its last words: ", said)
 
     def test_bad_options(self):
         for arguments in (["--hosts", "0"], ["--window", "fixed:x"], ["--vms", "many"], ["--nope"]):

@@ -23,11 +23,11 @@ Result<HttpsConnection> connectTo(const LoadTarget& target) {
 }
 
 Result<void> waitForStarts(const LoadTarget& target, std::size_t starts) {
-  return waitUntil(
-      [&] {
-        return target.tap.acknowledgedStarts() >= starts || !target.engine.process().running();
-      },
-      target.limit, "starting the VMs");
+  const auto started = [&] { return target.tap.acknowledgedStarts() >= starts; };
+  auto waited = waitUntil([&] { return started() || !target.engine.process().running(); },
+                          target.limit, "starting the VMs");
+  if (waited && !started()) return Error(ErrorClass::Unavailable, "the engine has ended");
+  return waited;
 }
 
 /// The clients of one load: threads, because each does nothing but wait for its answer.
