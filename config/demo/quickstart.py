@@ -90,7 +90,8 @@ class Quickstart:
                 self.clean_up(cluster, folder)
 
     def advertise(self, cluster):
-        self.say(f"dashboard: {cluster.server}/  token: {control.token_of(cluster.token)}")
+        token = control.token_of(cluster.token)
+        self.say(f"API (this version has no dashboard): {cluster.server}/  token: {token}")
         words = [cluster.program("vmsctl"), "--context", cluster.context, "vm", "list"]
         self.say(f"command line: {shlex.join(words)}")
 
