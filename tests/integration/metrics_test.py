@@ -1,4 +1,4 @@
-"""GET /metrics of a real engine: who may read it, that it moves, and what promtool says."""
+"""GET /metrics of a real engine: who may read it, that it moves, and what Prometheus' rules say."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e", "lib"))
+import exposition  # noqa: E402
 import small_cluster  # noqa: E402
 
 VMS = 6
@@ -86,6 +87,7 @@ def main():
         for series, wanted in IS.items():
             assert series in after, f"{series} is missing"
             assert wanted is None or after[series] == wanted, f"{series} is {after[series]}"
+        exposition.check(page)
         check_with_promtool(page)
         print(f"{len(after)} series, {len(page)} bytes", flush=True)
 
