@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <exception>
 #include <string>
@@ -28,6 +30,12 @@ constexpr int kBusyTimeoutMs = 10'000;
 constexpr std::uintmax_t kVerifiedBytes = std::uintmax_t{64} << 20U;
 /// The log is cut back to this size once it has been moved into the file.
 constexpr int kLogBytesKept = 64 << 20;
+/// While the log grows, it is filled ahead of its use, by half of what is used within these bounds:
+/// a sync that changes no file's size costs about half.
+constexpr sqlite3_int64 kLogAheadMin = 256 << 10;
+constexpr sqlite3_int64 kLogAheadMax = 2 << 20;
+constexpr int kPageBytes = 4096;
+constexpr int kFrameHeaderBytes = 24;
 
 std::filesystem::path besides(const std::filesystem::path& path, const char* suffix) {
   std::filesystem::path other = path;
@@ -127,7 +135,7 @@ Result<void> create(const SqliteSettings& settings) {
     SQLite::Database connection(draft.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX,
                                 kBusyTimeoutMs);
     try {
-      pragma(connection, "page_size = 4096");
+      pragma(connection, "page_size = " + std::to_string(kPageBytes));
       pragma(connection, "synchronous = EXTRA");
       connection.exec("BEGIN IMMEDIATE");
       pragma(connection, "application_id = " + std::to_string(settings.application_id));
@@ -246,6 +254,26 @@ struct SqliteDb::Impl {
     }
   }
 
+  /// Zeros behind the end of the log are no frames to SQLite. If it fails, the disk is full and a
+  /// commit will tell.
+  void growLog() {
+    const sqlite3_int64 used = sqlite3_int64{log_pages} * (kPageBytes + kFrameHeaderBytes);
+    const sqlite3_int64 ahead = std::clamp(used / 2, kLogAheadMin, kLogAheadMax);
+    if (used + ahead / 4 <= log_bytes) return;
+    sqlite3_file* log = nullptr;
+    sqlite3_file_control(connection->getHandle(), nullptr, SQLITE_FCNTL_JOURNAL_POINTER,
+                         static_cast<void*>(&log));
+    if (log == nullptr || log->pMethods == nullptr) return;
+    if (log->pMethods->xFileSize(log, &log_bytes) != SQLITE_OK) return;
+    static constexpr std::array<char, 64 << 10> kZeros{};
+    const sqlite3_int64 wanted = used + ahead;
+    while (log_bytes < wanted) {
+      const int code = log->pMethods->xWrite(log, kZeros.data(), int{kZeros.size()}, log_bytes);
+      if (code != SQLITE_OK) return;
+      log_bytes += sqlite3_int64{kZeros.size()};
+    }
+  }
+
   /// After a failure; SQLite has rolled back by itself for some of them.
   void rollBack() {
     begin->tryReset();
@@ -262,6 +290,7 @@ struct SqliteDb::Impl {
   FileLock lock;
   bool created = false;
   int log_pages = 0;
+  sqlite3_int64 log_bytes = 0;  ///< Of its file, when it was last looked at.
   std::unique_ptr<SQLite::Database> connection;
   std::optional<SQLite::Statement> begin, commit;
 };
@@ -309,6 +338,7 @@ Result<void> SqliteDb::transact(const std::function<void()>& body) {
     body();
     impl_->commit->exec();
     impl_->commit->reset();
+    impl_->growLog();
   } catch (const SQLite::Exception& exception) {
     Error error = errorOf(exception, *impl_->connection, impl_->settings.path);
     impl_->rollBack();
