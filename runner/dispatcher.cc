@@ -20,8 +20,7 @@ void wakeDue(EngineState& state, const Now& now) {
     state.deadlines.erase(state.deadlines.begin());
     Run& run = state.run(id);
     run.send_by.reset();
-    const EndCause cause{ErrorClass::Deadline, "VM '" + run.record.vm_name +
-                                                   "' was not sent to a host before its deadline"};
+    const EndCause cause = tooLateFor(run.record.vm_name);
     if (run.record.state == RunState::Queued || run.record.state == RunState::Held) {
       finishRun(state, run, RunState::Failed, cause, now);
     } else if (run.record.attempt) {

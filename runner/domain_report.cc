@@ -1,5 +1,6 @@
 #include "runner/domain_report.h"
 
+#include "runner/doubted_domains.h"
 #include "runner/host_identity.h"
 #include "runner/moved_domains.h"
 #include "runner/run_book.h"
@@ -141,6 +142,7 @@ void endWithBoot(EngineState& state, const Host& host, Attempt& attempt, const N
 void markForeign(EngineState& state, Host& host) {
   std::set<VmId> found = host.refused;
   found.insert(host.remembered.begin(), host.remembered.end());
+  for (const auto& [vm, doubt] : host.doubted) found.insert(vm);
   for (const auto& [vm, session] : host.strangers) found.insert(vm);
   for (const std::string& text : host.record.moved) found.insert(*parseVmId(text));
   for (const auto& [key, domain] : host.listed) {
@@ -193,9 +195,10 @@ Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainLis
                                            " domains on one host; at most " +
                                            std::to_string(kMaxListed) + " are kept"};
   }
+  std::set<VmId> before;
+  if (list.complete()) before = foreignHere(host);
   if (!noteMovedOn(state, host, list)) {
-    return Error{ErrorClass::TooLarge,
-                 "more domains have moved on than this engine can keep in mind"};
+    return tooManyMoved();
   }
   if (list.complete()) {
     host.listed.clear();
@@ -211,6 +214,7 @@ Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainLis
   }
   if (list.complete()) {
     host.session->listed = true;
+    doubtMissing(state, host, before);
     judgeHypervisor(state, host, list.hypervisor());
     // A restored database may have forgotten how they ended, which the host knows: it is asked.
     if (host.speaks_for_hypervisor && !state.marks.restored) settleOldBoots(state, host, now);

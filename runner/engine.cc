@@ -70,10 +70,17 @@ void resumeRun(EngineState& state, Run& run, const Now& now) {
   }
 }
 
-/// Whether the host has told of everything that takes room there. What it still builds under
-/// attempts that a restored store lacks is in no list yet, and its size is not known.
-bool hasReported(const Host& host) {
+/// Whether the host has told of everything that takes room there, and has answered what it was
+/// asked. What it still builds under attempts that a restored store lacks is in no list yet, and
+/// its size is not known. A question that waits might be settled wrongly by rules that trust the
+/// store.
+bool hasReported(const EngineState& state, const Host& host) {
   if (!host.session || !host.session->listed || host.session->staged > 0) return false;
+  if (!host.doubted.empty()) return false;
+  for (const AttemptId& id : host.open) {
+    const AttemptRecord& record = state.attempts.at(id).record;
+    if (record.state == AttemptState::Unknown && !record.movedAway()) return false;
+  }
   std::set<VmId> untold;
   for (const auto& [vm, session] : host.strangers) untold.insert(vm);
   for (const auto& [key, domain] : host.listed) {
@@ -108,6 +115,7 @@ void Engine::restore(Snapshot snapshot, const Now& now) {
       const auto& moved = record.moved;
       if (std::find(moved.begin(), moved.end(), text) == moved.end()) host.remembered.insert(*vm);
     }
+    host.listed_boot = record.boot_id;
     host.silent_since = host.last_word = now.mono;
     host.window = batcher::BatchWindow(state_.options.window);
     host.record = std::move(record);
@@ -181,9 +189,9 @@ void Engine::marksRaised(const Marks& marks) {
 
 bool Engine::restoreIsOver() const {
   return state_.marks.restored && !state_.higher_marks && !state_.hosts.empty() &&
-         std::all_of(state_.hosts.begin(), state_.hosts.end(), [](const auto& entry) {
+         std::all_of(state_.hosts.begin(), state_.hosts.end(), [this](const auto& entry) {
            const Host& host = entry.second;
-           return host.record.confirmed && hasReported(host);
+           return host.record.confirmed && hasReported(state_, host);
          });
 }
 
@@ -230,13 +238,14 @@ Result<void> Engine::mayStart() const {
   if (!state_.marks.restored) return {};
   std::string waiting;
   for (const auto& [id, host] : state_.hosts) {
-    if (host.record.confirmed && hasReported(host)) continue;
+    if (host.record.confirmed && hasReported(state_, host)) continue;
     waiting += (waiting.empty() ? "" : ", ") + id;
     if (waiting.size() > 200) break;
   }
   return Error{ErrorClass::Unavailable,
-               "the database was restored and nothing starts until every host has reported, builds "
-               "nothing any more, and was confirmed by an operator with 'vmsctl host confirm'" +
+               "the database was restored and nothing starts until every host has reported, has "
+               "answered what it was asked, builds nothing any more, and was confirmed by an "
+               "operator with 'vmsctl host confirm'" +
                    (waiting.empty() ? std::string{} : "; waiting for " + waiting)};
 }
 

@@ -106,6 +106,15 @@ struct Host {
   /// VMs that existed here outside our control when the engine ended: until the host's next
   /// complete list, which says for itself.
   std::set<VmId> remembered;
+  /// A question about a VM that was here outside our control and is not listed any more.
+  struct Doubt {
+    std::optional<AttemptId> question;  ///< Its name, once it was asked.
+    std::optional<TimePoint> asked_at;
+    bool rebooted = false;  ///< The boot in which it was here is over.
+  };
+  std::map<VmId, Doubt> doubted;
+  std::string listed_by;    ///< Agent instance of the newest complete list; empty: none yet.
+  std::string listed_boot;  ///< Boot of that list; after a restart, the last one known.
   std::map<std::string, proto::Domain> listed;  ///< By attempt or, for foreign ones, VM id bytes.
   std::deque<AttemptId> recent;                 ///< Closed ones still in memory, oldest first.
   std::deque<TimePoint> recent_starts;          ///< Of the last minute, bounded.

@@ -61,10 +61,20 @@ bool noteMovedVm(EngineState& state, Host& host, VmId vm) {
   return true;
 }
 
+Error tooManyMoved() {
+  return {ErrorClass::TooLarge, "more domains have moved on than this engine can keep in mind"};
+}
+
 std::optional<Elsewhere> whereElse(const EngineState& state, VmId vm) {
   const HostId* const id = state.foreignHostOf(vm);
   if (id == nullptr) return std::nullopt;
-  const std::vector<std::string>& moved = state.hosts.at(*id).record.moved;
+  const Host& host = state.hosts.at(*id);
+  if (host.doubted.contains(vm)) {
+    return Elsewhere{
+        "was on host " + *id + " outside our control, which has not said where it went",
+        "wait until that host is ready"};
+  }
+  const std::vector<std::string>& moved = host.record.moved;
   if (std::find(moved.begin(), moved.end(), vm.str()) == moved.end()) {
     return Elsewhere{"runs on host " + *id + " outside our control", "end it there first"};
   }
@@ -75,11 +85,13 @@ std::optional<Elsewhere> whereElse(const EngineState& state, VmId vm) {
 namespace {
 
 /// Where these VMs are is known now.
-void forgetMoves(EngineState& state, const std::set<std::string>& vms) {
+void forgetMoves(EngineState& state, const std::set<VmId>& vms) {
   for (auto& [id, host] : state.hosts) {
-    const auto here = [&](const std::string& vm) { return vms.contains(vm); };
-    if (std::erase_if(host.record.moved, here) == 0) continue;
-    state.touchHost(id);
+    const auto moved = [&](const std::string& text) { return vms.contains(*parseVmId(text)); };
+    const auto doubted = [&](const auto& doubt) { return vms.contains(doubt.first); };
+    const auto found = std::erase_if(host.record.moved, moved);
+    if (found + std::erase_if(host.doubted, doubted) == 0) continue;
+    if (found > 0) state.touchHost(id);
     markForeign(state, host);
   }
 }
@@ -87,10 +99,10 @@ void forgetMoves(EngineState& state, const std::set<std::string>& vms) {
 }  // namespace
 
 void findMoved(EngineState& state, const Host& host, const Now& now) {
-  std::set<std::string> seen;
+  std::set<VmId> seen;
   for (const auto& [key, domain] : host.listed) {
     const auto vm = idFromBytes<VmId>(domain.ref().vm());
-    if (vm && domain.foreign()) seen.insert(vm->str());
+    if (vm && domain.foreign()) seen.insert(*vm);
   }
   if (!seen.empty()) forgetMoves(state, seen);
   for (const auto& [key, domain] : host.listed) {
@@ -106,6 +118,7 @@ void findMoved(EngineState& state, const Host& host, const Now& now) {
 
 void confirmMoved(EngineState& state, Host& host, const Now& now) {
   host.record.moved.clear();
+  host.doubted.clear();
   markForeign(state, host);
   const std::set<AttemptId> open = host.open;
   for (const AttemptId& id : open) {

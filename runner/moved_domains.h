@@ -4,6 +4,7 @@
 #include <string>
 
 #include "runner/engine_state.h"
+#include "schema/base/error.h"
 
 /// Domains that somebody else moved from one of our hosts to another machine (S9). The attempt is
 /// UNKNOWN, and its VM is not started anywhere, until some host reports the domain, from when on it
@@ -18,6 +19,8 @@ void noteMovedAway(EngineState& state, Attempt& attempt, const Now& now);
 /// The host says that a domain of this VM, which no open attempt accounts for, was moved away from
 /// it. False: this is not noted, because too many are already.
 [[nodiscard]] bool noteMovedVm(EngineState& state, Host& host, VmId vm);
+/// What an agent is told then.
+Error tooManyMoved();
 
 /// Why a VM that nobody starts must not be started, for people.
 struct Elsewhere {

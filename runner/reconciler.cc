@@ -4,6 +4,7 @@
 
 #include "runner/dispatcher.h"
 #include "runner/domain_report.h"
+#include "runner/doubted_domains.h"
 #include "runner/intake.h"
 #include "runner/met_marks.h"
 #include "runner/moved_domains.h"
@@ -349,6 +350,7 @@ void onAbsent(EngineState& state, Host& host, Attempt& attempt, const std::strin
         "host " + host.record.id + " accepted it and no longer knows of it; was its journal lost?";
     final_state = AttemptState::Ended;
   }
+  if (missedDeadline(state, attempt.record, now)) cause = tooLateFor(attempt.record.vm_name);
   if (attempt.record.cancel_wished) cause = EndCause{ErrorClass::Cancelled, "cancelled"};
   failAttempt(state, attempt, final_state, std::move(cause), now);
 }
@@ -367,10 +369,15 @@ proto::Command::Kind wishOf(const AttemptRecord& record) {
   return proto::Command::KIND_UNSPECIFIED;
 }
 
-void onAnswer(EngineState& state, Host& host, const proto::CommandAnswer& answer, const Now& now) {
+Result<void> onAnswer(EngineState& state, Host& host, const proto::CommandAnswer& answer,
+                      const Now& now) {
   const std::optional<AttemptRef> ref = refFromProto(answer.ref());
-  Attempt* attempt = ref ? findOpen(state, host, *ref) : nullptr;
-  if (attempt == nullptr) return;
+  if (!ref) return {};
+  Attempt* attempt = findOpen(state, host, *ref);
+  if (attempt == nullptr) {
+    if (settleDoubt(state, host, *ref, answer)) return {};
+    return tooManyMoved();
+  }
   attempt->news_at = now.mono;
   switch (answer.verdict()) {
     case proto::CommandAnswer::DONE:
@@ -392,6 +399,7 @@ void onAnswer(EngineState& state, Host& host, const proto::CommandAnswer& answer
     default:
       break;
   }
+  return {};
 }
 
 /// Asks the host about one attempt in the way that its state calls for.
@@ -404,6 +412,7 @@ void ask(EngineState& state, Host& host, Attempt& attempt, const Now& now) {
   }
   attempt.asked_at = now.mono;
   const bool may_deliver = !state.marks.restored && record.boot_id == host.record.boot_id &&
+                           state.foreignHostOf(record.ref.vm) == nullptr &&
                            whyNotSchedulable(state, host).empty();
   if (!record.accepted_at && record.batch && may_deliver) {
     // It may never have arrived: the same attempt again is harmless, and answers the question.
@@ -484,8 +493,7 @@ Result<void> onFrame(EngineState& state, SessionNumber number, const proto::Fram
     case proto::Frame::kOutcome:
       return onOutcome(state, host, frame.outcome(), now);
     case proto::Frame::kCommandAnswer:
-      onAnswer(state, host, frame.command_answer(), now);
-      return {};
+      return onAnswer(state, host, frame.command_answer(), now);
     case proto::Frame::kDomainList:
       return onDomainList(state, host, frame.domain_list(), now);
     default:
@@ -529,6 +537,7 @@ void watchHosts(EngineState& state, const Now& now) {
     }
     if (session.readiness != proto::READY || !session.listed || !(beat || host.look)) continue;
     host.look = false;
+    askDoubted(state, host, now);
     for (auto at = host.unsettled.begin(); at != host.unsettled.end();) {
       Attempt& attempt = state.attempt(*at);
       if (needsAsking(state, attempt, now)) ask(state, host, attempt, now);
@@ -550,6 +559,7 @@ void restoreAttempts(EngineState& state, const Now& now) {
     }
     const bool started = hasStarted(record);
     state.inventory.setPending(record.host, id, !started, !started && !record.accepted_at);
+    // PLACED, too: nobody says that this database is not an older copy, made before it was sent.
     if (!started && mayFollow(record.state, AttemptState::Unknown)) {
       state.setState(attempt, AttemptState::Unknown);
     }
@@ -558,15 +568,6 @@ void restoreAttempts(EngineState& state, const Now& now) {
         run->second.record.state == RunState::Running) {
       armGate(state, attempt, now);
     }
-  }
-  for (auto& [id, attempt] : state.attempts) {
-    if (attempt.record.state != AttemptState::Placed) continue;
-    const auto run = state.runs.find(attempt.record.run);
-    closeAttempt(state, attempt, AttemptState::Dropped, std::nullopt, now);
-    if (run == state.runs.end() || isFinal(run->second.record.state)) continue;
-    run->second.record.attempt.reset();
-    state.setState(run->second, RunState::Queued);
-    makeReady(state, run->second);
   }
 }
 

@@ -92,6 +92,18 @@ void touchWatchers(EngineState& state, const Run& run) {
   for (const auto& [request, position] : run.items) state.effects.touched.insert(request);
 }
 
+EndCause tooLateFor(const std::string& vm_name) {
+  return {ErrorClass::Deadline, "VM '" + vm_name + "' was not sent to a host before its deadline"};
+}
+
+bool missedDeadline(const EngineState& state, const AttemptRecord& attempt, const Now& now) {
+  if (attempt.sent_at || attempt.accepted_at) return false;
+  const auto run = state.runs.find(attempt.run);
+  if (run == state.runs.end()) return false;
+  const std::optional<WallTime>& deadline = run->second.record.options.deadline;
+  return deadline && *deadline <= now.wall;
+}
+
 void makeReady(EngineState& state, Run& run) {
   const RunRecord& record = run.record;
   VMS_CHECK(record.state == RunState::Queued || record.state == RunState::Held,

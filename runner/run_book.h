@@ -15,6 +15,12 @@ struct EndCause {
   std::string message;
 };
 
+/// The deadline for being sent has passed.
+EndCause tooLateFor(const std::string& vm_name);
+
+/// Whether the attempt, which no host knows of, was never sent and is too late for that now.
+bool missedDeadline(const EngineState& state, const AttemptRecord& attempt, const Now& now);
+
 /// Queues a run that is QUEUED or HELD for placement now, keeping its age.
 void makeReady(EngineState& state, Run& run);
 

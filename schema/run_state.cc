@@ -51,7 +51,7 @@ constexpr auto kRuns = [] {
 constexpr auto kAttempts = [] {
   using enum AttemptState;
   return std::array{
-      Row<AttemptState>{Placed, "placed", anyOf({Sent, Dropped})},
+      Row<AttemptState>{Placed, "placed", anyOf({Sent, Unknown, Dropped})},
       Row<AttemptState>{Sent, "sent",
                         anyOf({Staged, Building, Running, Ready, Unknown, Refused, Failed, Ended})},
       Row<AttemptState>{Staged, "staged",
