@@ -1,5 +1,7 @@
 #include "runner/domain_report.h"
 
+#include <algorithm>
+
 #include "runner/doubted_domains.h"
 #include "runner/host_identity.h"
 #include "runner/moved_domains.h"
@@ -117,6 +119,36 @@ bool noteMovedOn(EngineState& state, Host& host, const proto::DomainList& list) 
   return true;
 }
 
+/// Whether the VM exists on the host without our being its cause.
+bool existsUncaused(EngineState& state, const Host& host, VmId vm) {
+  if (host.refused.contains(vm) || host.remembered.contains(vm) || host.doubted.contains(vm) ||
+      host.strangers.contains(vm)) {
+    return true;
+  }
+  const std::vector<std::string>& moved = host.record.moved;
+  if (std::find(moved.rbegin(), moved.rend(), vm.str()) != moved.rend()) return true;
+  const std::string bytes = vm.uuid.toBytes();
+  return std::any_of(host.listed.begin(), host.listed.end(), [&](const auto& entry) {
+    const proto::Domain& domain = entry.second;
+    return domain.ref().vm() == bytes && !isExpected(state, host, domain);
+  });
+}
+
+void addForeign(EngineState& state, const Host& host, VmId vm) {
+  state.noteVm(vm);
+  if (state.foreign[vm].insert(host.record.id).second && state.vms.contains(vm)) {
+    log::warn("host {}: VM {} exists there outside our control", host.record.id, vm.str());
+  }
+}
+
+void removeForeign(EngineState& state, const Host& host, VmId vm) {
+  const auto at = state.foreign.find(vm);
+  if (at == state.foreign.end()) return;
+  at->second.erase(host.record.id);
+  state.noteVm(vm);
+  if (at->second.empty()) state.foreign.erase(at);
+}
+
 }  // namespace
 
 bool listsForeign(const Host& host, VmId vm) {
@@ -160,28 +192,35 @@ void markForeign(EngineState& state, Host& host) {
   for (const VmId& vm : found) texts.push_back(vm.str());
   if (texts == host.record.foreign) return;
   for (const std::string& text : host.record.foreign) {
-    const VmId vm = *parseVmId(text);
-    const auto at = state.foreign.find(vm);
-    if (at == state.foreign.end()) continue;
-    at->second.erase(host.record.id);
-    state.noteVm(vm);
-    if (at->second.empty()) state.foreign.erase(at);
+    removeForeign(state, host, *parseVmId(text));
   }
-  for (const VmId& vm : found) {
-    state.noteVm(vm);
-    if (state.foreign[vm].insert(host.record.id).second && state.vms.contains(vm)) {
-      log::warn("host {}: VM {} exists there outside our control", host.record.id, vm.str());
-    }
-  }
+  for (const VmId& vm : found) addForeign(state, host, vm);
   host.record.foreign = std::move(texts);
   state.touchHost(host.record.id);
   state.capacity_changed = true;
 }
 
-void forgetListed(EngineState& state, Host& host, AttemptId attempt) {
-  host.listed.erase(attempt.uuid.toBytes());
-  markForeign(state, host);
-  recount(state, host);
+void markForeignVm(EngineState& state, Host& host, VmId vm) {
+  std::vector<std::string>& texts = host.record.foreign;  // In the order of their VMs' ids.
+  std::string text = vm.str();
+  const auto at = std::lower_bound(texts.begin(), texts.end(), text);
+  const bool was = at != texts.end() && *at == text;
+  if (existsUncaused(state, host, vm) == was) return;
+  if (was) {
+    texts.erase(at);
+    removeForeign(state, host, vm);
+  } else {
+    texts.insert(at, std::move(text));
+    addForeign(state, host, vm);
+  }
+  state.touchHost(host.record.id);
+  state.capacity_changed = true;
+}
+
+void forgetListed(EngineState& state, Host& host, const AttemptRef& ref) {
+  const bool listed = host.listed.erase(ref.attempt.uuid.toBytes()) > 0;
+  markForeignVm(state, host, ref.vm);
+  if (listed) recount(state, host);
 }
 
 Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainList& list,

@@ -7,6 +7,9 @@ namespace vms::runner {
 /// Brings the host's foreign VMs up to date with its list and with what its agent spoke of. A VM
 /// that exists there without our being its cause must not be started anywhere (S11).
 void markForeign(EngineState& state, Host& host);
+/// The same for one VM of which the host spoke, at a cost that does not grow with how many there
+/// are.
+void markForeignVm(EngineState& state, Host& host, VmId vm);
 
 /// Whether its newest list has a foreign domain of this VM.
 bool listsForeign(const Host& host, VmId vm);
@@ -21,6 +24,6 @@ Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainLis
 void endWithBoot(EngineState& state, const Host& host, Attempt& attempt, const Now& now);
 
 /// The host says that an attempt which is not open here is over; it sends no list for that.
-void forgetListed(EngineState& state, Host& host, AttemptId attempt);
+void forgetListed(EngineState& state, Host& host, const AttemptRef& ref);
 
 }  // namespace vms::runner

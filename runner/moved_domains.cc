@@ -57,7 +57,7 @@ bool noteMovedVm(EngineState& state, Host& host, VmId vm) {
   moved.push_back(vm.str());
   state.touchHost(host.record.id);
   log::warn("VM {} was moved away from host {} by somebody else", vm.str(), host.record.id);
-  markForeign(state, host);
+  markForeignVm(state, host, vm);
   return true;
 }
 

@@ -124,7 +124,7 @@ void noteRefusal(EngineState& state, Host& host, const AttemptRef& ref,
   const auto known = parseErrorClass(error_class);
   if (known != ErrorClass::AlreadyRunning && known != ErrorClass::Foreign) return;
   host.refused.insert(ref.vm);
-  markForeign(state, host);
+  markForeignVm(state, host, ref.vm);
 }
 
 /// The claim is durable on its host. A claim that has waited for this answer is just that; what
@@ -206,7 +206,7 @@ enum class Stranger { Exists, Over, Moved };
 /// exists there behind our back until the attempt has ended (S8), and elsewhere once it was moved.
 Result<void> noteStranger(EngineState& state, Host& host, const AttemptRef& ref, Stranger what) {
   const bool over = what != Stranger::Exists;
-  if (over && host.refused.erase(ref.vm) > 0) markForeign(state, host);
+  if (over && host.refused.erase(ref.vm) > 0) markForeignVm(state, host, ref.vm);
   if (state.findAttempt(ref.attempt) != nullptr) return {};
   const auto vm = state.vms.find(ref.vm);
   if (vm != state.vms.end() && vm->second.record.epoch < ref.epoch) {
@@ -217,12 +217,12 @@ Result<void> noteStranger(EngineState& state, Host& host, const AttemptRef& ref,
   if (what == Stranger::Moved) noted = noteMovedVm(state, host, ref.vm);
   if (over) {
     host.strangers.erase(ref.vm);
-    forgetListed(state, host, ref.attempt);
+    forgetListed(state, host, ref);
   } else if (const auto told = host.strangers.find(ref.vm); told != host.strangers.end()) {
     told->second = host.session->number;
   } else if (host.strangers.size() < state.options.max_strangers) {
     host.strangers.emplace(ref.vm, host.session->number);
-    markForeign(state, host);
+    markForeignVm(state, host, ref.vm);
   } else {
     noted = false;
   }

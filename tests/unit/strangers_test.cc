@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "runner/domain_report.h"
 #include "runner/engine.h"
 #include "runner/moved_domains.h"
 #include "runner/reconciler.h"
@@ -179,6 +180,32 @@ TEST_F(Strangers, ThatMoveOnAreHeldByTheHostThatTheyLeft) {
   confirm();
   list(h1_, {}, {1});
   EXPECT_EQ(heldBy(1), "") << "told again after a person has looked";
+}
+
+TEST_F(Strangers, OneAtATimeOrAllTogetherTheSameAreForeign) {
+  for (int step = 0; step < 500; ++step) {
+    const auto number = static_cast<std::uint8_t>(1 + rng_.below(3));
+    switch (rng_.below(5)) {
+      case 0:
+        list(h1_, {number});
+        break;
+      case 1:
+        ASSERT_TRUE(ended(number, "migrated"));
+        break;
+      case 2:
+        ASSERT_TRUE(ended(number, "shutdown"));
+        break;
+      default:
+        ASSERT_TRUE(started(number));
+    }
+    if (step % 50 == 49) confirm();
+    Host& host = state().hosts["h1"];
+    const std::vector<std::string> one_at_a_time = host.record.foreign;
+    const auto held = state().foreign;
+    markForeign(state(), host);
+    ASSERT_EQ(host.record.foreign, one_at_a_time) << "step " << step;
+    ASSERT_EQ(state().foreign, held) << "step " << step;
+  }
 }
 
 TEST_F(Strangers, TooManyMeanAnotherDatabase) {
