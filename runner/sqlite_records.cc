@@ -153,6 +153,24 @@ void readOptions(RowReader& reader, RunOptions& options) {
   reader >> options.paused >> options.deadline;
 }
 
+/// All columns of an attempt.
+void bindAttempt(Binder& binder, const AttemptRecord& attempt) {
+  binder << attempt.ref.attempt.uuid << attempt.ref.vm.uuid << attempt.ref.epoch.value
+         << attempt.run.uuid << attempt.request.uuid << attempt.vm_name << attempt.host
+         << attempt.boot_id << attempt.term.value;
+  bindId(binder, attempt.batch);
+  binder << kReasons[attempt.reason] << attempt.requester << attempt.priority << attempt.memory
+         << attempt.vcpus << attempt.paused << kAttemptStates[attempt.state] << outcomeOf(attempt)
+         << attempt.requested_at << attempt.placed_at << attempt.sent_at << attempt.accepted_at
+         << attempt.staged_at << attempt.build_started_at << attempt.built_at << attempt.running_at
+         << attempt.ready_at << attempt.ended_at << attempt.stopped_at;
+  bindName(binder, kErrorClasses, attempt.error_class);
+  binder << attempt.error;
+  bindName(binder, kProofs, attempt.proof);
+  binder << attempt.stop_reason << attempt.cancel_wished << kStopWishes[attempt.stop_wished]
+         << attempt.stop_requester;
+}
+
 }  // namespace
 
 int putVm(SQLite::Statement& write, const VmRecord& vm) {
@@ -260,20 +278,14 @@ RunRecord readRun(SQLite::Statement& row) {
 
 int putAttempt(SQLite::Statement& write, const AttemptRecord& attempt) {
   Binder binder(write);
-  binder << attempt.ref.attempt.uuid << attempt.ref.vm.uuid << attempt.ref.epoch.value
-         << attempt.run.uuid << attempt.request.uuid << attempt.vm_name << attempt.host
-         << attempt.boot_id << attempt.term.value;
-  bindId(binder, attempt.batch);
-  binder << kReasons[attempt.reason] << attempt.requester << attempt.priority << attempt.memory
-         << attempt.vcpus << attempt.paused << kAttemptStates[attempt.state] << outcomeOf(attempt)
-         << attempt.requested_at << attempt.placed_at << attempt.sent_at << attempt.accepted_at
-         << attempt.staged_at << attempt.build_started_at << attempt.built_at << attempt.running_at
-         << attempt.ready_at << attempt.ended_at << attempt.stopped_at;
-  bindName(binder, kErrorClasses, attempt.error_class);
-  binder << attempt.error;
-  bindName(binder, kProofs, attempt.proof);
-  binder << attempt.stop_reason << attempt.cancel_wished << kStopWishes[attempt.stop_wished]
-         << attempt.stop_requester;
+  bindAttempt(binder, attempt);
+  return binder.run();
+}
+
+int putNewAttempt(SQLite::Statement& insert, const AttemptRecord& attempt, std::int64_t number) {
+  Binder binder(insert);
+  bindAttempt(binder, attempt);
+  binder << number;
   return binder.run();
 }
 

@@ -15,6 +15,8 @@ int putRequest(SQLite::Statement& write, const RequestRecord& request);
 int putItem(SQLite::Statement& write, const ItemRecord& item);
 int putRun(SQLite::Statement& write, const RunRecord& run);
 int putAttempt(SQLite::Statement& write, const AttemptRecord& attempt);
+/// `insert` is the numbered upsert.
+int putNewAttempt(SQLite::Statement& insert, const AttemptRecord& attempt, std::int64_t number);
 int putHost(SQLite::Statement& write, const HostRecord& host);
 int putToken(SQLite::Statement& write, const TokenRecord& token);
 

@@ -78,9 +78,7 @@ bool contains(const std::vector<std::string_view>& names, std::string_view name)
   return false;
 }
 
-}  // namespace
-
-std::string upsertSql(const TableText& table) {
+std::string upsertSql(const TableText& table, bool numbered) {
   const auto columns = splitColumns(table.columns);
   const auto key = splitColumns(table.key);
   const auto fixed = splitColumns(table.fixed);
@@ -93,12 +91,21 @@ std::string upsertSql(const TableText& table) {
     updates.append(column).append(" = excluded.").append(column);
   }
   std::string sql = "INSERT INTO ";
-  sql.append(table.name).append(" (").append(table.columns).append(") VALUES (");
-  sql.append(parameters).append(") ON CONFLICT (").append(table.key);
+  sql.append(table.name).append(" (").append(table.columns).append(numbered ? ", rowid" : "");
+  sql.append(") VALUES (")
+      .append(parameters)
+      .append(numbered ? ", ?" : "")
+      .append(") ON CONFLICT (")
+      .append(table.key);
   sql.append(") DO UPDATE SET ").append(updates);
   if (!table.guard.empty()) sql.append(" WHERE ").append(table.guard);
   return sql;
 }
+
+}  // namespace
+
+std::string upsertSql(const TableText& table) { return upsertSql(table, false); }
+std::string numberedUpsertSql(const TableText& table) { return upsertSql(table, true); }
 
 std::string updateSql(const TableText& table) {
   const auto columns = splitColumns(table.columns);

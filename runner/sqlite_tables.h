@@ -38,6 +38,8 @@ inline constexpr std::string_view kOpenAttempt =
 
 /// "INSERT INTO ... ON CONFLICT ... DO UPDATE ...", a parameter for each column.
 std::string upsertSql(const TableText& table);
+/// The same with one more parameter at the end: the number (rowid) of the row, if it is new.
+std::string numberedUpsertSql(const TableText& table);
 /// "UPDATE ... WHERE key AND guard", with the same parameters: cheaper for a row that is there.
 std::string updateSql(const TableText& table);
 /// The columns, each as `alias.column` if an alias is given.

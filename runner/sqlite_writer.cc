@@ -66,11 +66,12 @@ SqliteWriter::SqliteWriter(SQLite::Database& connection)
       run_(connection, upsertSql(kRunTable)),
       update_run_(connection, updateSql(kRunTable)),
       run_state_(connection, "SELECT state FROM runs WHERE id = ?"),
-      attempt_(connection, upsertSql(kAttemptTable)),
+      attempt_(connection, numberedUpsertSql(kAttemptTable)),
       update_attempt_(connection, updateSql(kAttemptTable)),
       attempt_state_(connection, "SELECT state FROM attempts WHERE id = ?"),
       host_(connection, upsertSql(kHostTable)),
-      token_(connection, upsertSql(kTokenTable)) {}
+      token_(connection, upsertSql(kTokenTable)),
+      attempt_rows_(connection) {}
 
 void SqliteWriter::put(const Change& change) {
   std::visit([this](const auto& record) { put(record); }, change);
@@ -139,7 +140,9 @@ void SqliteWriter::put(const AttemptRecord& attempt) {
   std::optional<AttemptState> before = attempts_.find(id);
   if (!before) before = storedState(attempt_state_, id, parseAttemptState);
   checkTransition("attempt", id, before, attempt.state, AttemptState::Ended);
-  if (putAttempt(before ? update_attempt_ : attempt_, attempt) != 1) {
+  const int changed = before ? putAttempt(update_attempt_, attempt)
+                             : putNewAttempt(attempt_, attempt, attempt_rows_.next(attempt.host));
+  if (changed != 1) {
     const std::string why =
         "attempt " + id.str() + " changes its vm, epoch, host, request, reason or time of request";
     checkFailed("an attempt keeps its identity", __FILE__, __LINE__, why.c_str());

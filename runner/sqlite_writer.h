@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "runner/records.h"
+#include "runner/sqlite_attempt_rows.h"
 #include "runner/state_memory.h"
 
 namespace vms::runner {
@@ -41,6 +42,7 @@ class SqliteWriter {
   SQLite::Statement vm_, update_vm_, epoch_, same_definition_, definition_, vm_name_;
   SQLite::Statement request_, item_, run_, update_run_, run_state_;
   SQLite::Statement attempt_, update_attempt_, attempt_state_, host_, token_;
+  AttemptRows attempt_rows_;
   /// Hashes of the durable definitions that were met.
   std::unordered_map<Uuid, std::size_t> definitions_;
   StateMemory<RunState> runs_;

@@ -107,7 +107,8 @@ TEST_F(StorePlan, WhatIsOpenIsFoundByTheIndexesOfIt) {
 
 TEST_F(StorePlan, WritingARowMakesNoTemporaryTable) {
   for (const auto* table : {&runner::kRunTable, &runner::kAttemptTable}) {
-    for (const std::string& sql : {runner::upsertSql(*table), runner::updateSql(*table)}) {
+    for (const std::string& sql : {runner::upsertSql(*table), runner::numberedUpsertSql(*table),
+                                   runner::updateSql(*table)}) {
       SQLite::Statement program(*connection_, "EXPLAIN " + sql);
       while (program.executeStep()) {
         EXPECT_NE(program.getColumn(1).getString(), "OpenEphemeral") << sql;
