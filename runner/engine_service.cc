@@ -6,6 +6,7 @@
 #include "runner/dry_run.h"
 #include "runner/engine_figures.h"
 #include "runner/event_capture.h"
+#include "runner/history_names.h"
 #include "runner/intake.h"
 #include "runner/reads.h"
 #include "runner/views.h"
@@ -264,12 +265,20 @@ asio::awaitable<Result<HostView>> EngineService::confirmHost(Principal who, Host
 }
 
 asio::awaitable<Result<HistoryPage>> EngineService::history(HistoryQuery query) {
-  Result<HistoryPage> page = co_await store_.history(std::move(query));
+  Result<HistoryPage> page = co_await store_.history(query);
+  if (page && page->attempts.empty() && query.cursor.empty()) {
+    const auto exist = co_await checkNamesExist(&engine_.state(), &store_, std::move(query));
+    if (!exist) co_return co_await onceDurable<HistoryPage>(exist.error());
+  }
   co_return page;
 }
 
 asio::awaitable<Result<HistoryStats>> EngineService::historyStats(HistoryQuery query) {
-  Result<HistoryStats> stats = co_await store_.historyStats(std::move(query));
+  Result<HistoryStats> stats = co_await store_.historyStats(query);
+  if (stats && stats->count == 0) {
+    const auto exist = co_await checkNamesExist(&engine_.state(), &store_, std::move(query));
+    if (!exist) co_return co_await onceDurable<HistoryStats>(exist.error());
+  }
   co_return stats;
 }
 

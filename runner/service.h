@@ -166,6 +166,7 @@ class Service {
   /// (S8).
   virtual asio::awaitable<Result<HostView>> confirmHost(Principal who, HostId host) = 0;
 
+  /// Of both, NotFound: a host, VM or request that exists neither now nor in the history.
   virtual asio::awaitable<Result<HistoryPage>> history(HistoryQuery query) = 0;
   virtual asio::awaitable<Result<HistoryStats>> historyStats(HistoryQuery query) = 0;
 
