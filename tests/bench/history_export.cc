@@ -82,12 +82,15 @@ Result<ExportFigures> exportFrom(EngineUnderTest& engine, const fs::path& folder
 Result<std::vector<ExportFigures>> exportHistory(const fs::path& folder,
                                                  const std::vector<std::string>& formats,
                                                  std::uint64_t rows) {
+  std::error_code ignored;
+  for (const char* const left : {"pki", "admin.token", "api.port", "agents.port"}) {
+    fs::remove_all(folder / left, ignored);  // By the engine of a run before.
+  }
   auto engine = EngineUnderTest::start(folder, EngineSettings());
   if (!engine) return engine.error();
   std::vector<ExportFigures> all;
   for (const std::string& format : formats) {
     auto figures = exportFrom(*engine, folder, format, rows);
-    std::error_code ignored;
     fs::remove(folder / ("history." + format), ignored);
     if (!figures) return figures.error();
     all.push_back(std::move(*figures));

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <utility>
 
 namespace vms::bench {
@@ -45,6 +46,13 @@ std::vector<Change> HistoryRows::vms() {
   std::vector<Change> changes;
   for (std::uint32_t i = 0; i < shape_.vms; ++i) changes.emplace_back(vm(i));
   return changes;
+}
+
+void HistoryRows::skip(const std::vector<runner::VmRecord>& vms) {
+  std::map<Uuid, std::uint64_t> epochs;
+  for (const runner::VmRecord& vm : vms) epochs[vm.spec.id.uuid] = vm.epoch.value;
+  for (std::size_t i = 0; i < vm_ids_.size(); ++i) epochs_[i] = epochs[vm_ids_[i]];
+  made_ = shape_.attempts;
 }
 
 HistoryRows::Place HistoryRows::place() {

@@ -27,6 +27,8 @@ class HistoryRows {
   /// The newest request is made shortly before `end`.
   HistoryRows(const HistoryShape& shape, WallTime end);
 
+  /// As if those of `shape` had been made already; `vms` is what a store has of them.
+  void skip(const std::vector<runner::VmRecord>& vms);
   /// The VMs, defined and without attempts.
   std::vector<runner::Change> vms();
   /// The next request with all of its rows.
