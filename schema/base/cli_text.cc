@@ -207,7 +207,7 @@ std::string synopsisOf(const CLI::App& app) {
   std::string out = app.get_name();
   for (const CLI::App* parent = app.get_parent(); parent != nullptr;
        parent = parent->get_parent()) {
-    out = parent->get_name() + " " + out;
+    out.insert(0, parent->get_name() + " ");
   }
   out += " [OPTION...]";
   if (!commandsOf(app).empty()) out += " COMMAND";
@@ -262,7 +262,7 @@ std::string plainComplaint(const CLI::App& app, const std::string& why) {
 }
 
 std::string manualOf(const CLI::App& app, const ManualPage& page) {
-  const std::string name = app.get_name();
+  const std::string& name = app.get_name();
   std::string out = ".TH " + upper(name) + " " + std::to_string(page.section) +
                     " \"\" \"VmsRunner " VMS_VERSION "\" \"VmsRunner\"\n";
   out += ".SH NAME\n" + name + " \\- " + roff(app.get_description()) + "\n";
