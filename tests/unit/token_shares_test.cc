@@ -31,6 +31,18 @@ TEST(TokenShares, AShareIsGivenBackOnce) {
   EXPECT_TRUE(shares.take("a", 2));
 }
 
+TEST(TokenShares, NothingIsGivenBackAsOftenAsItWasTaken) {
+  TokenShares shares(2);
+  auto first = shares.take("a", 0);
+  auto second = shares.take("a", 0);
+  ASSERT_TRUE(first && second);
+  first.reset();
+  second.reset();
+  const auto two = shares.take("a", 2);
+  EXPECT_TRUE(two);
+  EXPECT_FALSE(shares.take("a", 1));
+}
+
 TEST(TokenShares, HugeAmountsDoNotWrap) {
   TokenShares shares(2);
   const auto one = shares.take("a", 1);
