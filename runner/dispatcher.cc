@@ -51,6 +51,7 @@ void wakeDue(EngineState& state, const Now& now) {
 
 void refreshFacts(EngineState& state) {
   for (auto& [id, host] : state.hosts) {
+    if (!host.record.forgotten_by.empty()) continue;
     const std::string why_not = whyNotSchedulable(state, host);
     batcher::HostFacts facts;
     facts.cpus = host.record.cpus;
@@ -176,6 +177,7 @@ void dropClosed(EngineState& state, Host& host) {
 }  // namespace
 
 std::string whyNotSchedulable(const EngineState& state, const Host& host) {
+  if (!host.record.forgotten_by.empty()) return "forgotten by " + host.record.forgotten_by;
   if (!host.record.alarm.empty()) return "quarantined: " + host.record.alarm;
   if (!host.record.confirmed) return "waiting for an operator to confirm it";
   if (host.record.draining) return "draining";

@@ -89,6 +89,11 @@ bool hasReported(const EngineState& state, const Host& host) {
   return untold.empty();
 }
 
+/// Whether a restore need not wait for this host any more.
+bool isDone(const EngineState& state, const Host& host) {
+  return !host.record.forgotten_by.empty() || (host.record.confirmed && hasReported(state, host));
+}
+
 }  // namespace
 
 void Engine::restore(Snapshot snapshot, const Now& now) {
@@ -189,10 +194,8 @@ void Engine::marksRaised(const Marks& marks) {
 
 bool Engine::restoreIsOver() const {
   return state_.marks.restored && !state_.higher_marks && !state_.hosts.empty() &&
-         std::all_of(state_.hosts.begin(), state_.hosts.end(), [this](const auto& entry) {
-           const Host& host = entry.second;
-           return host.record.confirmed && hasReported(state_, host);
-         });
+         std::all_of(state_.hosts.begin(), state_.hosts.end(),
+                     [this](const auto& entry) { return isDone(state_, entry.second); });
 }
 
 Result<void> Engine::confirmHost(const HostId& id, const Now& now) {
@@ -238,7 +241,7 @@ Result<void> Engine::mayStart() const {
   if (!state_.marks.restored) return {};
   std::string waiting;
   for (const auto& [id, host] : state_.hosts) {
-    if (host.record.confirmed && hasReported(state_, host)) continue;
+    if (isDone(state_, host)) continue;
     waiting += (waiting.empty() ? "" : ", ") + id;
     if (waiting.size() > 200) break;
   }

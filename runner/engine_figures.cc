@@ -76,7 +76,9 @@ EngineFigures figuresOf(const EngineState& state, const Now& now) {
   figures.term = state.marks.term.value;
   figures.commit = state.marks.commit.value;
   figures.hosts.reserve(state.hosts.size());
-  for (const auto& [id, host] : state.hosts) figures.hosts.push_back(figuresOf(state, host, now));
+  for (const auto& [id, host] : state.hosts) {
+    if (host.record.forgotten_by.empty()) figures.hosts.push_back(figuresOf(state, host, now));
+  }
   return figures;
 }
 

@@ -6,6 +6,7 @@
 #include "runner/dry_run.h"
 #include "runner/engine_figures.h"
 #include "runner/event_capture.h"
+#include "runner/forgotten_hosts.h"
 #include "runner/history_names.h"
 #include "runner/intake.h"
 #include "runner/reads.h"
@@ -261,6 +262,13 @@ asio::awaitable<Result<HostView>> EngineService::confirmHost(Principal who, Host
   const Result<void> confirmed = engine_.confirmHost(id, now());
   if (!confirmed) return onceDurable<HostView>(confirmed.error());
   log::warn("{} confirmed host {}", who.name, id);
+  return showHost(id);
+}
+
+asio::awaitable<Result<HostView>> EngineService::forgetHost(Principal who, HostId id, bool fenced) {
+  const Result<void> forgotten = runner::forgetHost(engine_.state(), id, who.name, fenced, now());
+  if (!forgotten) return onceDurable<HostView>(forgotten.error());
+  log::warn("{} said that host {} is off for good; it is forgotten", who.name, id);
   return showHost(id);
 }
 

@@ -77,6 +77,7 @@ void tellRequests(const EngineState& state, Unseen& unseen, EventBatch& batch, c
 
 void tellHosts(const EngineState& state, Unseen& unseen, EventBatch& batch) {
   for (const auto& [id, host] : state.hosts) {
+    if (!host.record.forgotten_by.empty() && !unseen.hosts.contains(id)) continue;
     HostEvent event = eventOf(state, host);
     HostEvent& before = unseen.hosts[id];
     if (before == event) continue;

@@ -14,12 +14,17 @@ namespace {
 constexpr std::size_t kMaxKeyBytes = 255;
 constexpr std::size_t kMaxAvoid = 1'000;
 
+bool isKnown(const EngineState& state, const HostId& id) {
+  const auto host = state.hosts.find(id);
+  return host != state.hosts.end() && host->second.record.forgotten_by.empty();
+}
+
 Result<void> checkOptions(const EngineState& state, const StartRequest& what) {
   if (what.priority && (*what.priority < 0 || *what.priority > 100)) {
     return Error{ErrorClass::Invalid,
                  "priority is " + std::to_string(*what.priority) + "; give a number from 0 to 100"};
   }
-  if (what.host && !state.hosts.contains(*what.host)) {
+  if (what.host && !isKnown(state, *what.host)) {
     return Error{ErrorClass::NotFound, "no host is called '" + *what.host +
                                            "'; 'vmsctl host list' shows those that are known"};
   }
@@ -27,7 +32,7 @@ Result<void> checkOptions(const EngineState& state, const StartRequest& what) {
     return Error{ErrorClass::TooLarge, "more than 1000 hosts to avoid"};
   }
   for (const HostId& host : what.avoid) {
-    if (!state.hosts.contains(host)) {
+    if (!isKnown(state, host)) {
       return Error{ErrorClass::NotFound, "no host is called '" + host +
                                              "'; 'vmsctl host list' shows those that are known"};
     }

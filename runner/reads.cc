@@ -69,7 +69,9 @@ Result<RequestView> showRequest(const EngineState& state, RequestId id, const No
 
 Result<std::vector<HostView>> listHosts(const EngineState& state, const Now& now) {
   std::vector<HostView> views;
-  for (const auto& [id, host] : state.hosts) views.push_back(viewOf(state, host, now));
+  for (const auto& [id, host] : state.hosts) {
+    if (host.record.forgotten_by.empty()) views.push_back(viewOf(state, host, now));
+  }
   return views;
 }
 

@@ -176,6 +176,8 @@ struct HostRecord {
   bool draining = false;
   bool confirmed = true;  ///< False after a restore until an operator confirmed it (S8).
   std::string alarm;      ///< What a person must look at; empty: nothing.
+  /// Who said that it is off for good; empty: nobody. What came of it stays in the history.
+  std::string forgotten_by;
   WallTime first_seen, last_seen;
 
   bool operator==(const HostRecord&) const = default;

@@ -106,7 +106,7 @@ struct StopItem {
 
 struct HostView {
   HostRecord host;
-  /// ready, recovering, not_ready, draining, quarantined, unconfirmed, disconnected
+  /// ready, recovering, not_ready, draining, quarantined, unconfirmed, disconnected, forgotten
   std::string state;
   std::string state_reason;
   std::optional<WallTime> lease_until;
@@ -165,6 +165,10 @@ class Service {
   /// Forgets an alarm or a quarantine after a person looked; after a restore, confirms the host
   /// (S8).
   virtual asio::awaitable<Result<HostView>> confirmHost(Principal who, HostId host) = 0;
+  /// The host is off for good: it is listed no more, and nothing waits for it. `fenced`: a person
+  /// says that nothing runs there, so its attempts have ended. Busy: it is connected, or something
+  /// may run there and nobody says that it is off.
+  virtual asio::awaitable<Result<HostView>> forgetHost(Principal who, HostId host, bool fenced) = 0;
 
   /// Of both, NotFound: a host, VM or request that exists neither now nor in the history.
   virtual asio::awaitable<Result<HistoryPage>> history(HistoryQuery query) = 0;

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "runner/dispatcher.h"
+#include "runner/forgotten_hosts.h"
 #include "runner/host_identity.h"
 #include "runner/met_marks.h"
 #include "schema/base/check.h"
@@ -80,6 +81,7 @@ Result<SessionNumber> openSession(EngineState& state, const HostId& id, const pr
     host.window = batcher::BatchWindow(state.options.window);
   }
   VMS_CHECK(!host.session, "one session per host");
+  takeBack(state, host, hello);
   const Result<BootVerdict> verdict = judgeBoot(host, hello, state.options, now);
   if (!verdict) {
     log::error("host {}: {}", id, verdict.error().message);

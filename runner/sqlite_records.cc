@@ -320,8 +320,8 @@ int putHost(SQLite::Statement& write, const HostRecord& host) {
   Binder binder(write);
   binder << host.id << host.hardware_uuid << host.boot_id << retired << foreign << moved
          << host.hypervisor_uri << host.hypervisor_host_uuid << host.cpus << host.memory
-         << host.agent_version << host.draining << host.confirmed << host.alarm << host.first_seen
-         << host.last_seen;
+         << host.agent_version << host.draining << host.confirmed << host.alarm << host.forgotten_by
+         << host.first_seen << host.last_seen;
   return binder.run();
 }
 
@@ -333,8 +333,8 @@ HostRecord readHost(SQLite::Statement& row) {
   readList(reader, host.foreign);
   readList(reader, host.moved);
   reader >> host.hypervisor_uri >> host.hypervisor_host_uuid >> host.cpus >> host.memory >>
-      host.agent_version >> host.draining >> host.confirmed >> host.alarm >> host.first_seen >>
-      host.last_seen;
+      host.agent_version >> host.draining >> host.confirmed >> host.alarm >> host.forgotten_by >>
+      host.first_seen >> host.last_seen;
   return host;
 }
 

@@ -40,7 +40,7 @@ const TableText kHostTable{
     "hosts", "id",
     "id, hardware_uuid, boot_id, retired_boots, foreign_vms, moved_vms, "
     "hypervisor_uri, hypervisor_host_uuid, cpus, memory, agent_version, draining, "
-    "confirmed, alarm, first_seen, last_seen",
+    "confirmed, alarm, forgotten_by, first_seen, last_seen",
     "", ""};
 const TableText kTokenTable{"tokens", "id",
                             "id, hash, role, name, created_at, expires_at, revoked_at", "", ""};

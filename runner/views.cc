@@ -152,6 +152,7 @@ RequestView viewOf(const EngineState& state, const Request& request, const Now& 
 }
 
 std::string_view hostStateOf(const EngineState& state, const Host& host) {
+  if (!host.record.forgotten_by.empty()) return "forgotten";
   if (!host.record.alarm.empty()) return "quarantined";
   if (!host.session) return "disconnected";
   if (!host.record.confirmed) return "unconfirmed";

@@ -31,6 +31,7 @@ constexpr std::array kRoutes = {
     Route{"POST", "/v1/hosts/{host}:drain", Role::Operator, "", drainHost},
     Route{"POST", "/v1/hosts/{host}:activate", Role::Operator, "", activateHost},
     Route{"POST", "/v1/hosts/{host}:confirm", Role::Admin, "", confirmHost},
+    Route{"POST", "/v1/hosts/{host}:forget", Role::Admin, "fenced", forgetHost},
     Route{"GET", "/v1/hosts/{host}", Role::Viewer, "", showHost},
     Route{"GET", "/v1/hosts/{host}/staging", Role::Viewer, "", showStaging},
 

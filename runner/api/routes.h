@@ -27,6 +27,7 @@ asio::awaitable<Result<HttpReply>> showStaging(const ApiContext* context, Call c
 asio::awaitable<Result<HttpReply>> drainHost(const ApiContext* context, Call call);
 asio::awaitable<Result<HttpReply>> activateHost(const ApiContext* context, Call call);
 asio::awaitable<Result<HttpReply>> confirmHost(const ApiContext* context, Call call);
+asio::awaitable<Result<HttpReply>> forgetHost(const ApiContext* context, Call call);
 
 asio::awaitable<Result<HttpReply>> showHistory(const ApiContext* context, Call call);
 asio::awaitable<Result<HttpReply>> showHistoryStats(const ApiContext* context, Call call);

@@ -1,6 +1,7 @@
 #include <boost/json/array.hpp>
 #include <utility>
 
+#include "runner/api/fields.h"
 #include "runner/api/routes.h"
 #include "runner/api/views.h"
 
@@ -77,6 +78,20 @@ asio::awaitable<Result<HttpReply>> confirmHost(const ApiContext* context, Call c
   if (!host) co_return host.error();
   auto work = [who = call.who, host = *host](Service& service) {
     return service.confirmHost(who, host);
+  };
+  const auto view = co_await onEngine(context, std::move(work));
+  if (!view) co_return view.error();
+  co_return hostReply(*view);
+}
+
+asio::awaitable<Result<HttpReply>> forgetHost(const ApiContext* context, Call call) {
+  const auto host = readHost(call.path[0]);
+  if (!host) co_return host.error();
+  Fields query = Fields::ofQuery(call.request);
+  const bool fenced = query.boolean("fenced").value_or(false);
+  if (auto read = query.finish(); !read) co_return read.error();
+  auto work = [who = call.who, host = *host, fenced](Service& service) {
+    return service.forgetHost(who, host, fenced);
   };
   const auto view = co_await onEngine(context, std::move(work));
   if (!view) co_return view.error();

@@ -5,7 +5,7 @@
 #include "runner/ctl/output.h"
 #include "schema/base/cli_text.h"
 
-/// host list, show, staging, drain, activate, confirm.
+/// host list, show, staging, drain, activate, confirm, forget.
 namespace vms::runner::ctl {
 namespace {
 
@@ -102,6 +102,38 @@ void addChange(CLI::App& host, const std::string& verb, const char* help, const 
   });
 }
 
+void addForget(CLI::App& host, Action& action) {
+  auto* command = host.add_subcommand("forget", "Forget hosts that are off for good");
+  describe(
+      *command,
+      "A forgotten host is listed no more, and nothing waits for it, also not after a restore. "
+      "Its history stays. Refused while its agent is connected, or while VMs may run there. "
+      "Should it come back, it is quarantined. Takes the role admin.",
+      {"vmsctl host forget host1", "vmsctl host forget host1 --fenced"});
+  auto names = std::make_shared<std::vector<std::string>>();
+  auto fenced = std::make_shared<bool>(false);
+  command->add_option("HOST", *names, "Names of hosts")->type_name("")->required();
+  command->add_flag("--fenced", *fenced,
+                    "You have made sure that the machines are off: VMs that may run there count as "
+                    "ended, and may be started elsewhere");
+  command->callback([&action, names, fenced]() {
+    action = [names, fenced](const Settings& settings) -> Outcome<int> {
+      auto api = ApiClient::open(settings);
+      if (!api) return api.error();
+      json::array changed;
+      for (const std::string& name : *names) {
+        const std::string target =
+            "/v1/hosts/" + encode(name) + ":forget" + (*fenced ? "?fenced=true" : "");
+        const auto view = objectOf(api->send("POST", target, std::nullopt));
+        if (!view) return view.error();
+        changed.emplace_back(*view);
+      }
+      print(settings, std::move(changed));
+      return kExitOk;
+    };
+  });
+}
+
 }  // namespace
 
 void addHostCommands(CLI::App& app, Action& action) {
@@ -127,6 +159,7 @@ void addHostCommands(CLI::App& app, Action& action) {
   addChange(*host, "confirm", "Confirm hosts after an alarm, a quarantine or a restore",
             "Look at the host first: 'vmsctl host show' tells what is wrong. Takes the role admin.",
             action);
+  addForget(*host, action);
 }
 
 }  // namespace vms::runner::ctl

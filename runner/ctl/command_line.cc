@@ -76,9 +76,8 @@ ManualPage manualPage() {
 }
 
 /// In the interfaces, not in this version.
-constexpr std::array<const char*, 9> kLater = {
-    "suspend",     "migrate",   "plan",   "ha", "host fence", "host confirm-fenced",
-    "host forget", "ha disarm", "ha arm",
+constexpr std::array<const char*, 8> kLater = {
+    "suspend", "migrate", "plan", "ha", "host fence", "host confirm-fenced", "ha disarm", "ha arm",
 };
 
 std::size_t distanceOf(const std::string& a, const std::string& b) {

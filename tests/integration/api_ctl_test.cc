@@ -293,6 +293,8 @@ TEST_F(Ctl, ShowsAndChangesHosts) {
   EXPECT_EQ(ctl({"host", "confirm", "host1"}).status, 0);
   EXPECT_NE(ctl({"host", "staging", "host1"}).out.find("half-built"), std::string::npos);
   EXPECT_EQ(ctl({"host", "show", "nope"}).status, 1);
+  EXPECT_EQ(ctl({"host", "forget", "host1"}).status, 1);
+  EXPECT_NE(ctl({"host", "forget", "host1", "--fenced"}).out.find("forgotten"), std::string::npos);
 }
 
 TEST_F(Ctl, ShowsHistoryOverPagesAndFigures) {

@@ -391,6 +391,17 @@ asio::awaitable<Result<HostView>> FakeService::confirmHost(Principal who, HostId
   co_return **found;
 }
 
+asio::awaitable<Result<HostView>> FakeService::forgetHost(Principal who, HostId host, bool fenced) {
+  principal = who;
+  if (fail) co_return *fail;
+  const auto found = findHost(host);
+  if (!found) co_return found.error();
+  if (!fenced) co_return Error(ErrorClass::Busy, "host '" + host + "' may run VMs");
+  (*found)->host.forgotten_by = who.name;
+  (*found)->state = "forgotten";
+  co_return **found;
+}
+
 asio::awaitable<Result<HistoryPage>> FakeService::history(HistoryQuery query) {
   asked = query;
   if (fail) co_return *fail;

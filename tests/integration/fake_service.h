@@ -74,6 +74,7 @@ class FakeService final : public Service {
   asio::awaitable<Result<std::vector<StagingItem>>> staging(HostId host) override;
   asio::awaitable<Result<HostView>> setDraining(Principal who, HostId host, bool on) override;
   asio::awaitable<Result<HostView>> confirmHost(Principal who, HostId host) override;
+  asio::awaitable<Result<HostView>> forgetHost(Principal who, HostId host, bool fenced) override;
   asio::awaitable<Result<HistoryPage>> history(HistoryQuery query) override;
   asio::awaitable<Result<HistoryStats>> historyStats(HistoryQuery query) override;
   Result<void> readiness() const override { return ready; }

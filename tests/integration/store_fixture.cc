@@ -220,6 +220,7 @@ runner::HostRecord fullHost(const std::string& id) {
   host.draining = true;
   host.confirmed = false;
   host.alarm = "two hosts use one certificate";
+  host.forgotten_by = "somebody";
   host.first_seen = {100};
   host.last_seen = {200};
   return host;

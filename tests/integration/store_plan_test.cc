@@ -139,6 +139,7 @@ TEST_F(StorePlan, AnOlderStoreGetsTheIndexesAndKeepsItsRows) {
     SQLite::Database older(options_.path.string(), SQLite::OPEN_READWRITE);
     older.exec(
         "DROP TABLE terms; ALTER TABLE hosts DROP COLUMN moved_vms; "
+        "ALTER TABLE hosts DROP COLUMN forgotten_by; "
         "DROP INDEX attempts_by_host_outcome; DROP INDEX attempts_by_host_reason; "
         "DROP INDEX runs_open; CREATE INDEX runs_open ON runs (id) "
         "WHERE state NOT IN ('succeeded', 'failed', 'cancelled'); "

@@ -239,6 +239,9 @@ TEST_F(Routes, HostsAreShownDrainedActivatedAndConfirmed) {
   EXPECT_EQ(send("POST", "/v1/hosts/host1:drain").text("state"), "draining");
   EXPECT_EQ(send("POST", "/v1/hosts/host1:activate").text("state"), "ready");
   EXPECT_EQ(send("POST", "/v1/hosts/host1:confirm").status, 200);
+  EXPECT_EQ(send("POST", "/v1/hosts/host1:forget").status, 409);
+  EXPECT_EQ(send("POST", "/v1/hosts/host1:forget?fenced=perhaps").status, 400);
+  EXPECT_EQ(send("POST", "/v1/hosts/host1:forget?fenced=true").text("state"), "forgotten");
   const json::object staging = send("GET", "/v1/hosts/host1/staging").object();
   EXPECT_EQ(staging.at("staging").as_array()[0].as_object().at("state").as_string(), "building");
 }

@@ -154,8 +154,8 @@ TEST_F(Table, HeadAndOptionsWorkForAllAndOthersAreRefused) {
 
 TEST_F(Table, WhatThisVersionLacksIsNotFound) {
   for (const char* target :
-       {"/v1/hosts/host1:fence", "/v1/hosts/host1:confirm-fenced", "/v1/hosts/host1:forget",
-        "/v1/vms/web1:suspend", "/v1/vms/web1:migrate", "/v1/ha", "/v1/plan/host-failure/host1"}) {
+       {"/v1/hosts/host1:fence", "/v1/hosts/host1:confirm-fenced", "/v1/vms/web1:suspend",
+        "/v1/vms/web1:migrate", "/v1/ha", "/v1/plan/host-failure/host1"}) {
     for (const char* method : {"GET", "POST"}) {
       const Answer answer = send(method, target);
       if (answer.status == 405) continue;  // A VM or host may be called so.
