@@ -62,7 +62,10 @@ asio::awaitable<void> answerUnknown(AgentCore& core, SessionNumber session, Atte
     co_return;
   }
   const bool here = found->has_value() && (*found)->claim && (*found)->claim->ref == ref;
-  if (here && (*found)->claim->host == core.options.host) {
+  // What is outside our control here has been told as foreign, before this answer.
+  const bool outside =
+      here && (*found)->state != DomainState::Dying && core.foreign.contains(ref.vm);
+  if (here && !outside && (*found)->claim->host == core.options.host) {
     // A domain that nobody journaled: it is settled first, then the engine asks again.
     inspect(core, ref.vm);
     answer(core, session, command, Answer::INDETERMINATE);

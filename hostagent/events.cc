@@ -7,6 +7,7 @@
 #include "hostagent/flows/steps.h"
 #include "hostagent/flows/stop.h"
 #include "hostagent/foreign_domains.h"
+#include "hostagent/late_domains.h"
 #include "schema/base/log.h"
 
 namespace vms::hostagent {
@@ -40,13 +41,6 @@ Moment momentOf(AgentCore& core, VmId vm) {
   return attempt == nullptr ? Moment{} : Moment{attempt->ref().attempt, attempt->version};
 }
 
-/// Whether this domain has taken the place of the one that ran and is known to have stopped: a
-/// create that came late, paused as all of them (S2).
-bool isReplacement(const Attempt& attempt, const DomainInfo& info) {
-  return info.state == DomainState::Paused && !attempt.paused && attempt.stopped &&
-         !mayComeBack(*attempt.stopped);
-}
-
 /// One look. False: ask again, the answer was out of date or the domain is on its way out.
 asio::awaitable<bool> lookOnce(AgentCore& core, VmId vm) {
   const Moment before = momentOf(core, vm);
@@ -65,13 +59,13 @@ asio::awaitable<bool> lookOnce(AgentCore& core, VmId vm) {
   if (published && !ours_there) {
     core.hold(*attempt);
     co_await settleEnd(core, attempt->ref().attempt);
+  } else if (published && attempt->stopped && !stopped_before) {
+    co_return true;  // That news wants a look of its own.
+  } else if (published && hasReplaced(*attempt, *info)) {
+    core.hold(*attempt);
+    co_await endForSure(core, attempt->ref().attempt);
+    co_return true;
   } else if (published && attempt->stopped) {
-    if (!stopped_before) co_return true;  // That news wants a look of its own.
-    if (isReplacement(*attempt, *info)) {
-      core.hold(*attempt);
-      co_await endForSure(core, attempt->ref().attempt);
-      co_return true;
-    }
     const bool stays = info->state == DomainState::Running || info->state == DomainState::Paused;
     if (stays) attempt->stopped.reset();  // It was said of an earlier domain.
   }

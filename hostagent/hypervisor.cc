@@ -10,8 +10,4 @@ std::string_view nameOf(StopReason reason) noexcept {
   return kNames[static_cast<std::size_t>(reason)];
 }
 
-bool mayComeBack(StopReason reason) noexcept {
-  return reason == StopReason::Migrated || reason == StopReason::Saved;
-}
-
 }  // namespace vms::hostagent

@@ -46,14 +46,14 @@ struct DomainInfo {
   DomainState state = DomainState::Running;
   std::uint64_t memory = 0;  ///< Configured size, bytes.
   std::uint32_t vcpus = 0;
+  /// It was created under its claim and has never executed. For sure: false where that cannot be
+  /// told.
+  bool never_ran = false;
 };
 
 /// Why a domain is gone, as far as the hypervisor knows.
 enum class StopReason { Shutdown, Destroyed, Crashed, Failed, Saved, Migrated, Unwatched };
 std::string_view nameOf(StopReason reason) noexcept;
-/// Whether the guest left with its memory, so that it may run here again, claim and all: it was
-/// moved away or saved.
-bool mayComeBack(StopReason reason) noexcept;
 
 /// "This domain or the connection needs attention", with what is known. Neither the order of events
 /// nor an event alone is the truth: look it up.
@@ -99,7 +99,8 @@ class Hypervisor {
   /// The domain with that UUID; an empty optional means: asked, and absent at that moment.
   virtual asio::awaitable<Result<std::optional<DomainInfo>>> lookUp(VmId vm) = 0;
 
-  /// Creates the domain paused with `claim` in its metadata. Looks first: if this VM's domain with
+  /// Creates the domain paused with `claim` in its metadata, and there the mark that it has never
+  /// executed. Looks first: if this VM's domain with
   /// the same attempt exists already, returns it. Never touches a domain with another claim
   /// (Superseded if it is ours with another attempt, Foreign otherwise). HostRejected: everything
   /// of it is gone, verified. UnknownOutcome: a domain may exist now or later.
@@ -115,7 +116,8 @@ class Hypervisor {
   /// nothing of it. Idempotent.
   virtual void noteLostCall(AttemptRef ref) = 0;
 
-  /// Lets the guest execute; the only operation that does. Checks that the domain carries `ref`
+  /// Lets the guest execute; the only operation that does. Before that it takes the mark off that
+  /// the guest never has. Checks that the domain carries `ref`
   /// (Superseded otherwise). Succeeds without effect if it runs already. NotFound: absent.
   virtual asio::awaitable<Result<void>> resume(AttemptRef ref) = 0;
 

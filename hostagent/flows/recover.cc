@@ -14,23 +14,13 @@
 #include "hostagent/flows/steps.h"
 #include "hostagent/flows/stop.h"
 #include "hostagent/foreign_domains.h"
+#include "hostagent/late_domains.h"
 #include "schema/base/log.h"
 
 namespace vms::hostagent {
 namespace {
 
-enum class Standing { Ours, Spent, Unjournaled, Foreign };
-
-/// Whether a domain of an attempt that is over may be the very guest that left, back here by
-/// somebody's hand: not what comes late, for that is paused and of this boot (S2), nor what is
-/// known to have ended.
-bool mayHaveComeBack(const AgentCore& core, const Attempt& attempt, const DomainInfo& info) {
-  if (info.state != DomainState::Running) return false;
-  if (info.claim->boot_id != core.options.boot_id) return true;
-  const std::string& reason = attempt.record.stop_reason;
-  return reason == nameOf(StopReason::Migrated) || reason == nameOf(StopReason::Saved) ||
-         reason == nameOf(StopReason::Unwatched);
-}
+enum class Standing { Ours, Late, Unjournaled, Foreign };
 
 Standing standingOf(AgentCore& core, const DomainInfo& info) {
   if (!info.claim || info.claim->host != core.options.host) return Standing::Foreign;
@@ -39,10 +29,10 @@ Standing standingOf(AgentCore& core, const DomainInfo& info) {
   if (attempt != nullptr) {
     if (attempt->ref() != ref) return Standing::Foreign;
     if (attempt->open()) return Standing::Ours;
-    return mayHaveComeBack(core, *attempt, info) ? Standing::Foreign : Standing::Spent;
   }
-  if (ref.epoch <= core.ledger.floorOf(ref.vm)) return Standing::Spent;
-  // What is dying is not taken up: it may never have run. It is held until it is gone.
+  if (cameLate(core, attempt, info)) return Standing::Late;
+  if (attempt != nullptr || ref.epoch <= core.ledger.floorOf(ref.vm)) return Standing::Foreign;
+  // What is dying is not taken up. It is held until it is gone.
   if (info.state == DomainState::Dying) return Standing::Foreign;
   return info.claim->boot_id == core.options.boot_id ? Standing::Unjournaled : Standing::Foreign;
 }
@@ -121,6 +111,9 @@ void takeUp(AgentCore& core, Attempt& attempt, const DomainInfo& info) {
     // It was promised before the agent ended.
     core.hold(attempt);
     core.destroy_lane.push(LaneJob{id, 0, attempt.record.memory});
+  } else if (hasReplaced(attempt, info)) {
+    core.hold(attempt);
+    core.tasks.spawn("end " + attempt.ref().vm.str(), [&core, id] { return endForSure(core, id); });
   } else if (!attempt.record.running_at) {
     // It may have been resumed, or only been about to (S27).
     attempt.resuming = info.state == DomainState::Running;
@@ -185,6 +178,21 @@ void setReason(AgentCore& core, std::string reason) {
   core.recover_reason = std::move(reason);
 }
 
+/// Settles what exists and is not ours by a look of its own: a list may be out of date by now.
+/// False: the connection was lost.
+asio::awaitable<bool> settleAfresh(AgentCore& core, VmId vm) {
+  Pacer pacer(core);
+  for (;;) {
+    Result<std::optional<DomainInfo>> found = co_await core.seams.hypervisor.lookUp(vm);
+    if (found) {
+      if (*found) co_await settleDomain(core, std::move(**found));
+      co_return true;
+    }
+    if (!core.seams.hypervisor.connected()) co_return false;
+    co_await pacer.pause();
+  }
+}
+
 /// One comparison. False: something was missing; try again.
 asio::awaitable<bool> compare(AgentCore& core) {
   Result<HypervisorIdentity> identity = co_await core.seams.hypervisor.identity();
@@ -229,6 +237,11 @@ asio::awaitable<bool> compare(AgentCore& core) {
     }
   }
   for (auto& [vm, info] : domains) {
+    if (info.claim && standingOf(core, info) != Standing::Ours) {
+      const bool settled = co_await settleAfresh(core, vm);
+      if (!settled) co_return false;
+      continue;
+    }
     DomainInfo copy = info;
     co_await settleDomain(core, std::move(copy));
   }
@@ -259,7 +272,7 @@ asio::awaitable<void> settleDomain(AgentCore& core, DomainInfo info) {
       if (std::exchange(attempt.paused, paused) != paused) core.outbox.domainChanged(info.vm);
       co_return;
     }
-    case Standing::Spent:
+    case Standing::Late:
       co_await destroyLate(core, info.claim->ref);
       co_return;
     case Standing::Unjournaled:

@@ -72,7 +72,7 @@ asio::awaitable<void> runForceOff(AgentCore& core, AttemptId id) {
 }
 
 asio::awaitable<void> destroyLate(AgentCore& core, AttemptRef ref) {
-  log::warn("VM {}: a domain appeared whose attempt {} (epoch {}) is spent; destroying it",
+  log::warn("VM {}: a domain of attempt {} (epoch {}) came late and has never run; destroying it",
             ref.vm.str(), ref.attempt.str(), ref.epoch.value);
   co_await destroyForSure(core, ref);
 }

@@ -59,10 +59,21 @@ DomainState stateOf(int state, int reason) {
   }
 }
 
+/// Whether a domain in that state may be one that has never executed. A guest that was moved here
+/// or restored, or that met trouble, has.
+bool mayBeNew(int state, int reason) {
+  if (state != VIR_DOMAIN_PAUSED)
+    return state == VIR_DOMAIN_SHUTDOWN || state == VIR_DOMAIN_SHUTOFF;
+  return reason == VIR_DOMAIN_PAUSED_USER || reason == VIR_DOMAIN_PAUSED_STARTING_UP ||
+         reason == VIR_DOMAIN_PAUSED_SHUTTING_DOWN || reason == VIR_DOMAIN_PAUSED_UNKNOWN;
+}
+
 struct Found {
   DomainHandle handle;
   DomainInfo info;
   bool active = true;  ///< False: a persistent definition that does not run.
+  bool may_be_new = false;
+  bool marked = false;  ///< Its claim says that it never ran.
 };
 
 /// State, and whether it runs at all; none when it has gone meanwhile. libvirt answers these
@@ -88,6 +99,7 @@ Result<std::optional<Found>> describeState(VirtConnection& connection, DomainHan
   if (parsed) found.info.vm = VmId{*parsed};
   found.info.name = name;
   found.info.state = stateOf(state, reason);
+  found.may_be_new = mayBeNew(state, reason);
   found.handle = std::move(handle);
   return std::optional<Found>(std::move(found));
 }
@@ -105,6 +117,8 @@ Result<bool> describeContent(VirtConnection& connection, Found& found) {
                                            kClaimNamespace, VIR_DOMAIN_AFFECT_CURRENT));
   if (metadata) {
     found.info.claim = readClaimElement(metadata.get(), found.info.vm);
+    found.marked = found.info.claim && saysNeverRan(metadata.get());
+    found.info.never_ran = found.marked && found.may_be_new && connection.changesMetadata();
   } else if (lastCode() == VIR_ERR_NO_DOMAIN) {
     return false;
   } else if (lastCode() != VIR_ERR_NO_DOMAIN_METADATA) {
@@ -225,6 +239,19 @@ Result<DomainInfo> afterRefusal(VirtConnection& connection, const CreateOrder& o
   return refusal;
 }
 
+/// From now on it counts as a guest that may have run.
+Result<void> unmark(VirtConnection& connection, const Found& found) {
+  const std::string element = claimElementOfGuest(*found.info.claim);
+  if (virDomainSetMetadata(found.handle.get(), VIR_DOMAIN_METADATA_ELEMENT, element.c_str(),
+                           kClaimPrefix, kClaimNamespace, VIR_DOMAIN_AFFECT_CURRENT) == 0) {
+    return {};
+  }
+  if (lastCode() == VIR_ERR_NO_DOMAIN) {
+    return Error(ErrorClass::NotFound, "vm " + found.info.name + " has vanished");
+  }
+  return failure(connection, "mark vm " + found.info.name + " as one that runs");
+}
+
 }  // namespace
 
 Result<void> checkClaim(const DomainInfo& found, const AttemptRef& ref) {
@@ -265,14 +292,15 @@ Result<std::vector<DomainInfo>> callList(VirtConnection& connection) {
     if (!found) return found.error();
     if (!*found || !(*found)->active) continue;
     DomainInfo& info = (*found)->info;
-    // An incarnation's size and claim stay as they are; they are asked for once.
+    // An incarnation's size and claim stay as they are once it may have run; they are asked for
+    // once.
     const KnownDomains::Key key{info.vm, virDomainGetID((*found)->handle.get())};
     if (!connection.known().recall(key, info)) {
       const Result<bool> there = describeContent(connection, **found);
       if (!there) return there.error();
       if (!*there) continue;
     }
-    known.remember(key, info);
+    if (!(*found)->marked) known.remember(key, info);
     domains.push_back(std::move(info));
   }
   connection.known().replaceBy(std::move(known));
@@ -312,16 +340,21 @@ Result<DomainInfo> callCreatePaused(VirtConnection& connection, const CreateOrde
   created.state = DomainState::Paused;
   created.memory = order.memory;
   created.vcpus = order.vcpus;
+  created.never_ran = connection.changesMetadata();
   return created;
 }
 
 Result<void> callResume(VirtConnection& connection, const AttemptRef& ref) {
   const Result<Found> found = findOurs(connection, ref);
   if (!found) return found.error();
-  if (found->info.state == DomainState::Running) return {};
   if (found->info.state == DomainState::Starting) {
     return Error(ErrorClass::Busy, "vm " + ref.vm.str() + " is still being built");
   }
+  if (found->marked && connection.changesMetadata()) {
+    const Result<void> unmarked = unmark(connection, *found);
+    if (!unmarked) return unmarked.error();
+  }
+  if (found->info.state == DomainState::Running) return {};
   if (virDomainResume(found->handle.get()) == 0) return {};
   Error error = failure(connection, "resume vm " + ref.vm.str());
   if (error.error_class == ErrorClass::UnknownOutcome) return error;

@@ -67,6 +67,17 @@ std::optional<Claim> readAttributes(pugi::xml_node node, VmId domain) {
   return claim;
 }
 
+void writeAttributes(pugi::xml_node node, const Claim& claim, bool may_have_run) {
+  node.append_attribute("host") = claim.host.c_str();
+  node.append_attribute("boot") = claim.boot_id.c_str();
+  node.append_attribute("vm") = claim.ref.vm.str().c_str();
+  node.append_attribute("attempt") = claim.ref.attempt.str().c_str();
+  node.append_attribute("epoch") = std::to_string(claim.ref.epoch.value).c_str();
+  node.append_attribute("term") = std::to_string(claim.term.value).c_str();
+  node.append_attribute("want") = claim.want_paused ? "paused" : "running";
+  node.append_attribute("ran") = may_have_run ? "yes" : "no";
+}
+
 struct StringWriter final : pugi::xml_writer {
   void write(const void* data, std::size_t size) override {
     text.append(static_cast<const char*>(data), size);
@@ -94,16 +105,24 @@ Result<std::string> addClaim(std::string_view domain_xml, const Claim& claim) {
   }
   pugi::xml_node node = metadata.append_child("vms:claim");
   node.append_attribute("xmlns:vms") = kClaimNamespace;
-  node.append_attribute("host") = claim.host.c_str();
-  node.append_attribute("boot") = claim.boot_id.c_str();
-  node.append_attribute("vm") = claim.ref.vm.str().c_str();
-  node.append_attribute("attempt") = claim.ref.attempt.str().c_str();
-  node.append_attribute("epoch") = std::to_string(claim.ref.epoch.value).c_str();
-  node.append_attribute("term") = std::to_string(claim.term.value).c_str();
-  node.append_attribute("want") = claim.want_paused ? "paused" : "running";
+  writeAttributes(node, claim, false);
   StringWriter writer;
   tree.save(writer, "", pugi::format_raw | pugi::format_no_declaration, pugi::encoding_utf8);
   return std::move(writer.text);
+}
+
+std::string claimElementOfGuest(const Claim& claim) {
+  pugi::xml_document tree;
+  writeAttributes(tree.append_child("claim"), claim, true);
+  StringWriter writer;
+  tree.save(writer, "", pugi::format_raw | pugi::format_no_declaration, pugi::encoding_utf8);
+  return std::move(writer.text);
+}
+
+bool saysNeverRan(std::string_view element_xml) {
+  pugi::xml_document tree;
+  if (!load(tree, element_xml, pugi::parse_default)) return false;
+  return std::string_view(tree.document_element().attribute("ran").value()) == "no";
 }
 
 std::optional<Claim> readClaimElement(std::string_view element_xml, VmId domain) {

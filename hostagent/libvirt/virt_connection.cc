@@ -104,8 +104,10 @@ std::uint64_t nextSerial() {
 
 VirtConnection::VirtConnection(_virConnect* raw, std::optional<DaemonInstance> daemon)
     : raw_(raw), daemon_(daemon), serial_(nextSerial()) {
-  const char* const driver = virConnectGetType(raw);
-  starts_paused_ = driver == nullptr || std::string_view(driver) != "TEST";
+  const char* const type = virConnectGetType(raw);
+  const std::string_view driver = type == nullptr ? "" : type;
+  starts_paused_ = driver != "TEST";
+  changes_metadata_ = driver == "QEMU" || driver == "TEST";
 }
 
 Result<std::shared_ptr<VirtConnection>> VirtConnection::open(const VirtSettings& settings,

@@ -51,6 +51,8 @@ class VirtConnection {
   const std::optional<DaemonInstance>& daemon() const { return daemon_; }
   /// The test driver cannot start a domain paused.
   bool startsPaused() const { return starts_paused_; }
+  /// Whether the driver is known to change the metadata of a domain that exists.
+  bool changesMetadata() const { return changes_metadata_; }
   _virConnect* raw() const { return raw_; }
   /// What lists on this connection have learned.
   KnownDomains& known() { return known_; }
@@ -65,6 +67,7 @@ class VirtConnection {
   std::shared_ptr<std::atomic<bool>> usable_ = std::make_shared<std::atomic<bool>>(true);
   KnownDomains known_;
   bool starts_paused_ = true;
+  bool changes_metadata_ = false;
   bool watches_close_ = false;
   int event_id_ = -1;
 };

@@ -65,6 +65,27 @@ TEST_F(LibvirtQemu, APausedGuestRunsNothingUntilItIsResumed) {
   EXPECT_EQ(host.await(host->whyEnded(vm, "guest")), StopReason::Destroyed);
 }
 
+TEST_F(LibvirtQemu, AGuestThatSomebodyPausedIsToldFromOneThatNeverRan) {
+  LibvirtHarness host(options());
+  host.connect();
+  const VmId vm = newVm();
+  const Claim claim = newClaim(vm);
+  create(host, specOf(vm, "guest"), claim);
+  EXPECT_TRUE(lookUp(host, vm)->never_ran);
+  ASSERT_TRUE(host.await(host->resume(claim.ref)).has_value());
+  virsh({"suspend", "guest"});
+  ASSERT_EQ(lookUp(host, vm)->state, DomainState::Paused);
+  EXPECT_FALSE(lookUp(host, vm)->never_ran);
+  virsh({"save", "guest", folder_ + "/guest.save"});
+  ASSERT_EQ(lookUp(host, vm), std::nullopt);
+  virsh({"restore", folder_ + "/guest.save", "--paused"});
+  const std::optional<DomainInfo> restored = lookUp(host, vm);
+  ASSERT_TRUE(restored.has_value());
+  EXPECT_EQ(restored->state, DomainState::Paused);
+  EXPECT_EQ(restored->claim, claim);
+  EXPECT_FALSE(restored->never_ran);
+}
+
 TEST_F(LibvirtQemu, ADuplicateIsRecognisedByItsClaim) {
   LibvirtHarness host(options());
   host.connect();

@@ -85,6 +85,31 @@ TEST_F(LibvirtTestDriver, CreatesPausedWithTheClaimThenResumesAndDestroys) {
   EXPECT_EQ(host_.await(host_->whyEnded(newVm(), "other")), StopReason::Unwatched);
 }
 
+TEST_F(LibvirtTestDriver, TellsADomainThatNeverRanFromAGuestThatIsPaused) {
+  EXPECT_TRUE(create(specOf(vm_, "vm"), claim_).never_ran);
+  EXPECT_TRUE(lookUp(vm_)->never_ran);
+  const auto listed = [&] {
+    const auto all = host_.await(host_->list());
+    EXPECT_TRUE(all.has_value());
+    for (const DomainInfo& each : *all) {
+      if (each.vm == vm_) return each;
+    }
+    return DomainInfo{};
+  };
+  EXPECT_TRUE(listed().never_ran);
+  EXPECT_TRUE(host_.await(host_->resume(claim_.ref)).has_value());
+  EXPECT_FALSE(listed().never_ran);
+  EXPECT_EQ(listed().claim, claim_) << "the mark alone has changed";
+  const virConnectPtr raw = virConnectOpen("test:///default");
+  const virDomainPtr guest = virDomainLookupByName(raw, "vm");
+  EXPECT_EQ(virDomainSuspend(guest), 0);
+  virDomainFree(guest);
+  virConnectClose(raw);
+  EXPECT_EQ(listed().state, DomainState::Paused);
+  EXPECT_FALSE(listed().never_ran);
+  EXPECT_FALSE(lookUp(vm_)->never_ran);
+}
+
 TEST_F(LibvirtTestDriver, TheSameAttemptAgainFindsItsDomain) {
   create(specOf(vm_, "vm"), claim_);
   EXPECT_TRUE(host_.await(host_->resume(claim_.ref)).has_value());

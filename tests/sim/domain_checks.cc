@@ -38,12 +38,16 @@ void Checkers::domainChanged(const SimHost& host, DomainChange change, const Sim
 void Checkers::domainGone(const SimHost& host, const SimDomain& domain) {
   const AttemptRef& ref = domain.info.claim->ref;
   const bool destroyed = host.realEnd(ref.vm) == hostagent::StopReason::Destroyed;
-  if (!destroyed || !domain.has_executed || moved_.count(ref.attempt) == 0) return;
-  // Only an agent destroys. What it knew to have left is not ours when it comes back.
-  const hostagent::ClaimRecord* const claim = findHost(host.id())->journal->find(ref.attempt);
-  if (claim != nullptr && claim->stop_reason == runner::AttemptRecord::kMovedAway) {
-    fail("destroyed_alive", describe(ref) + " had been moved away from " + host.id() +
-                                ", came back and was destroyed");
+  if (!destroyed || !domain.has_executed) return;
+  // Only an agent destroys, and only what it is asked to end while that is open. What ran under a
+  // claim that is spent came here by somebody's hand.
+  const JournalDisk& journal = *findHost(host.id())->journal;
+  const hostagent::ClaimRecord* const claim = journal.find(ref.attempt);
+  const bool spent = claim != nullptr ? claim->phase == hostagent::ClaimPhase::Gone
+                                      : journal.floorOf(ref.vm) >= ref.epoch;
+  if (spent) {
+    fail("destroyed_alive",
+         describe(ref) + " had run, and was destroyed on " + host.id() + " under a spent claim");
   }
 }
 

@@ -13,7 +13,7 @@ const std::vector<std::string>& faultNames() {
       "store_stall",  "store_full",      "journal_stall",  "journal_full", "clock_drift",
       "odd_paths",    "engine_stop",     "agent_stop",     "link_repeat",  "foreign_managed",
       "link_replay",  "end_unwatched",   "host_join",      "host_clone",   "hypervisor_swap",
-      "journal_lost", "store_restore",   "migrate"};
+      "journal_lost", "store_restore",   "migrate",        "guest_suspend"};
   return names;
 }
 
@@ -59,6 +59,7 @@ void FaultPlan::schedule() {
     if (name == "journal_lost") planLostJournals(rng);
     if (name == "store_restore") planRestore(rng);
     if (name == "migrate") planMigrations(rng);
+    if (name == "guest_suspend") planSuspensions(rng);
     if (name == "store_stall" || name == "store_full" || name == "journal_stall" ||
         name == "journal_full") {
       planDisks(name, rng);
@@ -289,6 +290,8 @@ void FaultPlan::heal() {
     node->journal.setFull(false);
     node->host.profile() = HypervisorProfile{};
     node->host.setHung(false);
+    const std::map<VmId, SimDomain> domains = node->host.domains();
+    for (const auto& [vm, domain] : domains) node->host.letGoOn(vm);
     if (node->isClone()) {
       cluster_.powerOff(*node);
       continue;

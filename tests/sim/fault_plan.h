@@ -55,6 +55,7 @@ class FaultPlan {
   void planLostJournals(Rng rng);
   void planRestore(Rng rng);
   void planMigrations(Rng rng);
+  void planSuspensions(Rng rng);
   void restore(const StoreContents& copy, Duration down, Duration operator_after);
   /// A person puts right what only a person can.
   void operatorComes();

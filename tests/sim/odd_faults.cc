@@ -103,10 +103,30 @@ void FaultPlan::planMigrations(Rng rng) {
     const auto& domains = node.host.domains();
     const auto place = static_cast<std::ptrdiff_t>(draw.below(domains.size()));
     const auto chosen = std::next(domains.begin(), place);
-    if (!chosen->second.executing() || !chosen->second.info.claim) return;
+    if (!chosen->second.executing() && !chosen->second.suspended) return;
+    if (!chosen->second.info.claim) return;
     cluster_.world().tell("operator: moves " + chosen->second.info.name + " from " +
                           node.host.id() + " to " + to.host.id());
-    node.host.migrate(chosen->first, to.host);
+    const Duration incoming = draw.chance(0.5) ? draw.between(Duration{}, seconds(4)) : Duration{};
+    node.host.migrate(chosen->first, to.host, incoming);
+  });
+}
+
+void FaultPlan::planSuspensions(Rng rng) {
+  strikes("guest_suspend", rng, 4, [this](Node& node, Rng& draw) {
+    const auto& domains = node.host.domains();
+    if (domains.empty()) return;
+    const auto place = static_cast<std::ptrdiff_t>(draw.below(domains.size()));
+    const auto chosen = std::next(domains.begin(), place);
+    if (!chosen->second.executing() || !chosen->second.info.claim) return;
+    const VmId vm = chosen->first;
+    cluster_.world().tell("operator: suspends " + chosen->second.info.name + " on " +
+                          node.host.id());
+    node.host.suspend(vm);
+    // It may have been moved meanwhile.
+    later(draw.between(milliseconds(100), seconds(20)), [this, vm]() {
+      for (const auto& each : cluster_.nodes()) each->host.letGoOn(vm);
+    });
   });
 }
 

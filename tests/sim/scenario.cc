@@ -237,12 +237,17 @@ class Stage {
       node.host.endGuest(*vm, hostagent::StopReason::Crashed);
     } else if (words[2] == "guest-off") {
       node.host.endGuest(*vm, hostagent::StopReason::Shutdown);
+    } else if (words[2] == "suspend" || words[2] == "let-go-on") {
+      cluster_.world().tell("operator: " + words[2] + " " + words[3] + " on " + words[1]);
+      words[2] == "suspend" ? node.host.suspend(*vm) : node.host.letGoOn(*vm);
     } else {
-      Node* const to = words.size() == 5 ? cluster_.findNode(words[4]) : nullptr;
-      if (to == nullptr || words[2] != "migrate") return false;
+      Node* const to = words.size() >= 5 ? cluster_.findNode(words[4]) : nullptr;
+      std::optional<Duration> incoming = Duration{};
+      if (words.size() == 6) incoming = parseScriptTime(words[5]);
+      if (to == nullptr || !incoming || words[2] != "migrate") return false;
       cluster_.world().tell("operator: moves " + words[3] + " from " + words[1] + " to " +
                             words[4]);
-      node.host.migrate(*vm, to->host);
+      node.host.migrate(*vm, to->host, *incoming);
     }
     return true;
   }

@@ -23,6 +23,8 @@ namespace vms::sim {
 ///     1s host h1 daemon-kill      | daemon-stop | daemon-start
 ///     1s host h1 lose-creates     | lose-calls | lose-queries | forget-ends | behave
 ///     1s host h1 guest-crash vm-001       | guest-off vm-001 | foreign vm-001 | migrate vm-001 h2
+///     1s host h1 migrate vm-001 h2 3s     paused for so long while it comes in
+///     1s host h1 suspend vm-001           | let-go-on vm-001
 ///     1s link h1 cut              | block | block-to-agent | block-to-engine | open
 ///     1s link h1 replay           | repeat | slow
 ///     1s journal h1 full          | stall | ok

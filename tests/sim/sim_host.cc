@@ -148,17 +148,44 @@ void SimHost::endGuest(VmId vm, StopReason reason) {
   if (domain != nullptr && domain->executing()) remove(vm, reason);
 }
 
-void SimHost::migrate(VmId vm, SimHost& to) {
+void SimHost::migrate(VmId vm, SimHost& to, Duration incoming) {
   const SimDomain* const domain = find(vm);
-  if (domain == nullptr || !domain->executing()) return;
+  if (domain == nullptr || (!domain->executing() && !domain->suspended)) return;
   if (!to.daemonRuns() || to.hung_ || to.find(vm) != nullptr) return;
   SimDomain moved = *domain;
   moved.serial = to.next_serial_++;
+  const bool pauses = moved.executing() && incoming > Duration{};
+  if (pauses) moved.info.state = DomainState::Paused;
   remove(vm, StopReason::Migrated);
   to.domains_[vm] = moved;
   to.ended_.erase(vm);
   to.tell(DomainChange::Arrived, moved);
   to.emit(Event::Kind::Started, vm, StopReason::Unwatched);
+  if (!pauses) return;
+  to.later(incoming, [&to, vm, serial = moved.serial]() {
+    SimDomain* const come = to.find(vm);
+    const bool there = come != nullptr && come->serial == serial;
+    if (!there || come->info.state != DomainState::Paused) return;
+    come->info.state = DomainState::Running;
+    to.emit(Event::Kind::Resumed, vm, StopReason::Unwatched);
+  });
+}
+
+void SimHost::suspend(VmId vm) {
+  SimDomain* const domain = find(vm);
+  if (domain == nullptr || !domain->executing()) return;
+  domain->info.state = DomainState::Paused;
+  domain->suspended = true;
+  emit(Event::Kind::Suspended, vm, StopReason::Unwatched);
+}
+
+void SimHost::letGoOn(VmId vm) {
+  SimDomain* const domain = find(vm);
+  if (domain == nullptr || !domain->suspended) return;
+  domain->suspended = false;
+  if (domain->info.state != DomainState::Paused) return;
+  domain->info.state = DomainState::Running;
+  emit(Event::Kind::Resumed, vm, StopReason::Unwatched);
 }
 
 void SimHost::startForeign(VmId vm, std::string name, std::uint64_t memory) {
@@ -245,6 +272,7 @@ void SimHost::beginCreate(std::uint64_t number, Reply<DomainInfo> reply) {
   SimDomain domain;
   domain.info = DomainInfo{create.spec.vm,        create.spec.name,   create.claim,
                            DomainState::Starting, create.spec.memory, create.spec.vcpus};
+  domain.info.never_ran = true;
   domain.serial = next_serial_++;
   create.domain = domain.serial;
   domains_[create.spec.vm] = domain;
@@ -295,7 +323,9 @@ void SimHost::resume(AttemptRef ref, Reply<void> reply) {
       result = domain.error();
     } else if ((*domain)->info.state == DomainState::Paused) {
       (*domain)->info.state = DomainState::Running;
+      (*domain)->info.never_ran = false;
       (*domain)->has_executed = true;
+      (*domain)->suspended = false;
       tell(DomainChange::Resumed, **domain);
       emit(Event::Kind::Resumed, ref.vm, StopReason::Unwatched);
       if (drawLoss(profile_.die_after_start)) {

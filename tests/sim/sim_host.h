@@ -35,6 +35,7 @@ struct SimDomain {
   std::uint64_t serial = 0;  ///< Of this incarnation, unique in its host.
   /// Was resumed; a domain that is being destroyed may execute until it is gone.
   bool has_executed = false;
+  bool suspended = false;  ///< By an operator.
   bool executing() const { return info.state == hostagent::DomainState::Running; }
 };
 
@@ -93,8 +94,12 @@ class SimHost {
   bool hung() const { return hung_; }
   /// A guest ends by itself.
   void endGuest(VmId vm, hostagent::StopReason reason);
-  /// An operator moves a running guest to another host, claim and all, without asking us (S9).
-  void migrate(VmId vm, SimHost& to);
+  /// An operator moves a guest that has run to another host, claim and all, without asking us (S9).
+  /// There it is paused for `incoming`, until all of it has come.
+  void migrate(VmId vm, SimHost& to, Duration incoming = {});
+  /// An operator suspends a running guest, and lets one go on that was suspended.
+  void suspend(VmId vm);
+  void letGoOn(VmId vm);
   /// Someone starts a domain without us.
   void startForeign(VmId vm, std::string name, std::uint64_t memory);
 

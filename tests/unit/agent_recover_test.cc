@@ -9,7 +9,6 @@ namespace {
 
 using proto::CommandAnswer;
 using proto::Outcome;
-using sim::SimDomain;
 
 std::unique_ptr<AgentBench> readyBench(std::uint64_t seed) {
   auto bench = std::make_unique<AgentBench>(seed);
@@ -157,66 +156,6 @@ TEST(AgentRecover, SettlesALostCreateOneWayOrTheOther) {
   }
   EXPECT_GT(started, 0);
   RecordProperty("failed", failed);
-}
-
-TEST(AgentRecover, NeverRunsALateDomainWhoseClaimIsSpent) {
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
-    const AttemptRef one = AgentBench::ref(1);
-    const auto bench = readyBench(seed);
-    bench->host.profile().build_min = seconds(5);
-    bench->host.profile().build_max = seconds(9);
-    bench->create(one);
-    ASSERT_TRUE(bench->until([&] { return bench->domain(one) != nullptr; }));
-    bench->crashAgent();
-    bench->startAgent();
-    ASSERT_TRUE(bench->untilReady());
-    bench->command(one, proto::Command::CANCEL);
-    ASSERT_TRUE(bench->until([&] { return bench->hasOutcome(one, Outcome::CANCELLED); }));
-    bench->runFor(seconds(60));
-    EXPECT_EQ(bench->domain(one), nullptr) << "seed " << seed;
-    EXPECT_EQ(bench->resumed[one.attempt], 0) << "seed " << seed;
-  }
-}
-
-/// A create of the agent's earlier life comes after what it began has run and ended, before the
-/// agent has looked.
-TEST(AgentRecover, EndsWhatALateCreateHasReplaced) {
-  const AttemptRef one = AgentBench::ref(1);
-  const auto bench = readyBench(3);
-  bench->create(one);
-  ASSERT_TRUE(bench->until([&] { return bench->hasOutcome(one, Outcome::STARTED); }));
-  bench->host.profile().fail_query = 1;
-  const SimDomain ran = *bench->domain(one);
-  const DomainSpec spec{one.vm, ran.info.name, "", ran.info.memory, ran.info.vcpus};
-  bench->host.endGuest(one.vm, StopReason::Crashed);
-  bench->host.create(spec, *ran.info.claim, nullptr);
-  ASSERT_TRUE(bench->until([&] {
-    return bench->domain(one) != nullptr && bench->domain(one)->info.state == DomainState::Paused;
-  }));
-  bench->host.profile().fail_query = 0;
-  ASSERT_TRUE(bench->until([&] { return bench->hasOutcome(one, Outcome::ENDED); }));
-  EXPECT_EQ(bench->engine.outcomesOf(one.attempt).back().stop_reason(), "crashed");
-  EXPECT_EQ(bench->domain(one), nullptr);
-  EXPECT_EQ(bench->resumed[one.attempt], 1);
-}
-
-TEST(AgentRecover, LeavesAGuestAloneThatWasMovedAwayAndBack) {
-  const AttemptRef one = AgentBench::ref(1);
-  const auto bench = readyBench(3);
-  sim::SimHost elsewhere(bench->world, "h2", 4, std::uint64_t{8} << 30U);
-  bench->create(one);
-  ASSERT_TRUE(bench->until([&] { return bench->hasOutcome(one, Outcome::STARTED); }));
-  bench->host.migrate(one.vm, elsewhere);
-  ASSERT_TRUE(bench->until([&] { return bench->hasOutcome(one, Outcome::ENDED); }));
-  EXPECT_EQ(bench->engine.outcomesOf(one.attempt).back().stop_reason(), "migrated");
-  elsewhere.migrate(one.vm, bench->host);
-  ASSERT_TRUE(bench->until([&] {
-    const auto list = bench->engine.lastList(false);
-    return list && list->domains_size() == 1 && list->domains(0).foreign();
-  }));
-  bench->runFor(seconds(10));
-  ASSERT_NE(bench->domain(one), nullptr);
-  EXPECT_TRUE(bench->domain(one)->executing());
 }
 
 TEST(AgentRecover, FinishesWhatAHypervisorRestartInterrupted) {

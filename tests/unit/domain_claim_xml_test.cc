@@ -55,6 +55,19 @@ TEST(DomainClaimXml, WhatWasAddedIsReadBack) {
   EXPECT_EQ(readClaim(*addClaim(kDomain, running), kVm), running);
 }
 
+TEST(DomainClaimXml, SaysWhetherTheDomainMayHaveRun) {
+  const std::string claimed = *addClaim(kDomain, claimOf());
+  const std::size_t begin = claimed.find("<vms:claim");
+  const std::string fresh = claimed.substr(begin, claimed.find("/>", begin) + 2 - begin);
+  EXPECT_TRUE(saysNeverRan(fresh));
+  EXPECT_EQ(readClaimElement(fresh, kVm), claimOf());
+  const std::string ran = claimElementOfGuest(claimOf());
+  EXPECT_FALSE(saysNeverRan(ran));
+  EXPECT_EQ(readClaimElement(ran, kVm), claimOf());
+  EXPECT_FALSE(saysNeverRan(kElement)) << "as older agents wrote it";
+  EXPECT_FALSE(saysNeverRan("<damaged"));
+}
+
 TEST(DomainClaimXml, TheRestStaysAsItWas) {
   const std::string claimed = *addClaim(withMetadata("<o:x xmlns:o='u'>t</o:x>"), claimOf());
   EXPECT_THAT(claimed, HasSubstr("<name>a &amp; b</name>"));
