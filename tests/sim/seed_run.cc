@@ -125,6 +125,7 @@ class SeedRun {
     result.crashes = cluster_.crashes();
     result.faults = plan_.counts();
     result.enabled = plan_.enabled();
+    result.edges = cluster_.checkers().edges();
     result.events = world.steps();
     result.virtual_s = static_cast<double>(toMs(world.now().since_start)) / 1000.0;
     // One more draw: a run that drew another number of times gets another hash.

@@ -33,6 +33,7 @@ struct SeedResult {
   std::uint64_t crashes = 0;
   std::map<std::string, std::uint64_t> faults;
   std::set<std::string> enabled;
+  std::set<std::string> edges;  ///< Of allEdges(): transitions and error classes that it met.
   std::uint64_t events = 0;
   double virtual_s = 0;
   std::uint64_t hash = 0;

@@ -30,6 +30,10 @@ std::string lineOf(const SeedResult& result, std::uint64_t hash) {
        << result.starts << ' ' << result.crashes << ' ' << result.events << ' ' << result.virtual_s
        << ' ' << hash << ' ' << result.faults.size();
   for (const auto& [kind, count] : result.faults) line << ' ' << kind << ' ' << count;
+  const std::vector<std::string> edges = allEdges();
+  for (std::size_t i = 0; i < edges.size(); ++i) {
+    if (result.edges.count(edges[i]) > 0) line << ' ' << i;
+  }
   line << '\n';
   return line.str();
 }
@@ -98,6 +102,8 @@ void takeLine(SweepResult& sweep, Worker& worker, const std::string& text, std::
     line >> kind >> count;
     sweep.faults[kind] += count;
   }
+  const std::vector<std::string> edges = allEdges();
+  for (std::size_t edge = 0; line >> edge && edge < edges.size();) ++sweep.edges[edges[edge]];
   ++sweep.seeds;
   if (bad != 0) failed(sweep, seed);
   sweep.runs += runs;

@@ -16,6 +16,7 @@ struct SweepResult {
   std::optional<std::uint64_t> first_failed_seed;
   std::uint64_t runs = 0, starts = 0, crashes = 0, events = 0;
   std::map<std::string, std::uint64_t> faults;
+  std::map<std::string, std::uint64_t> edges;  ///< How many seeds met it; absent: none.
   double virtual_s = 0;
 };
 

@@ -102,8 +102,9 @@ int main(int argc, char** argv) {
   app.add_flag("--accept", accept, "With --scenario: write its log as the expected one")
       ->needs(story);
   bool edges = false, list_edges = false;
-  app.add_flag("--edges", edges, "With --scenario: print what it covers of the tables of states")
-      ->needs(story);
+  app.add_flag("--edges", edges,
+               "Print what a scenario covers of the tables of states; of seeds, how many of them "
+               "meet each entry");
   app.add_flag("--list-edges", list_edges, "Print all that there is to cover");
   bool list_mutations = false;
   app.add_flag("--list-mutations", list_mutations,
@@ -164,6 +165,12 @@ int main(int argc, char** argv) {
               " starts, %" PRIu64 " crashes, %.0f virtual seconds\n",
               result.seeds, result.failed, result.runs, result.starts, result.crashes,
               result.virtual_s);
+  if (edges) {
+    for (const std::string& edge : allEdges()) {
+      const auto met = result.edges.find(edge);
+      std::printf("%8" PRIu64 "  %s\n", met == result.edges.end() ? 0 : met->second, edge.c_str());
+    }
+  }
   if (json) printJson(result, elapsed.count());
   return result.failed == 0 ? 0 : 1;
 }
