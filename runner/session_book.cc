@@ -67,6 +67,17 @@ void recordHello(EngineState& state, Host& host, const proto::Hello& hello, Boot
   state.touchHost(record.id);
 }
 
+/// A journal that has met no engine is a new one. What was sent to the one before it may have run
+/// and left: it is asked about, never delivered again.
+void forbidRedelivery(EngineState& state, Host& host) {
+  for (const AttemptId& id : host.open) {
+    AttemptRecord& record = state.attempt(id).record;
+    if (record.accepted_at || !record.batch) continue;
+    record.batch.reset();
+    state.touchAttempt(id);
+  }
+}
+
 }  // namespace
 
 Result<SessionNumber> openSession(EngineState& state, const HostId& id, const proto::Hello& hello,
@@ -108,6 +119,7 @@ Result<SessionNumber> openSession(EngineState& state, const HostId& id, const pr
     state.attempt(attempt).asked_at.reset();
     state.attempt(attempt).wish_heard = false;
   }
+  if (hello.marks().store_id().empty()) forbidRedelivery(state, host);
   host.look = true;
   log::info("host {}: connected, agent {}, boot {}", id, hello.agent_version(), hello.boot_id());
   return host.session->number;
