@@ -62,11 +62,9 @@ asio::awaitable<void> answerUnknown(AgentCore& core, SessionNumber session, Atte
     co_return;
   }
   const bool here = found->has_value() && (*found)->claim && (*found)->claim->ref == ref;
-  // What is outside our control here has been told as foreign, before this answer.
-  const bool outside =
-      here && (*found)->state != DomainState::Dying && core.foreign.contains(ref.vm);
-  if (here && !outside && (*found)->claim->host == core.options.host) {
-    // A domain that nobody journaled: it is settled first, then the engine asks again.
+  if (here && (*found)->claim->host == core.options.host) {
+    // A domain that nobody journaled: it is settled first, then the engine asks again. A guest
+    // whose epoch is spent is foreign, and not absent before somebody has ended it.
     inspect(core, ref.vm);
     answer(core, session, command, Answer::INDETERMINATE);
     co_return;

@@ -265,6 +265,7 @@ void Client::answerAlarms() {
     const auto hosts = co_await service.listHosts();
     if (!hosts) co_return judge("list hosts", hosts.error());
     cluster_.endImpostors();  // One may have come since.
+    cluster_.endLostGuests();
     const HostId missing = missingHost(*hosts);
     if (!missing.empty()) cluster_.world().tell("operator: waits for " + missing);
     for (const runner::HostView& view : *hosts) {

@@ -119,6 +119,20 @@ void SimCluster::endImpostors() {
   }
 }
 
+void SimCluster::endLostGuests() {
+  for (const auto& node : nodes_) {
+    const std::map<VmId, SimDomain> domains = node->host.domains();
+    for (const auto& [vm, domain] : domains) {
+      const std::optional<Claim>& claim = domain.info.claim;
+      if (!claim || claim->host != node->name() || !domain.executing()) continue;
+      const bool known = node->journal.find(claim->ref.attempt) != nullptr;
+      if (known || node->journal.floorOf(vm) < claim->ref.epoch) continue;
+      world_.tell("operator: ends " + domain.info.name + " on " + node->host.id());
+      node->host.endGuest(vm, hostagent::StopReason::Shutdown);
+    }
+  }
+}
+
 void SimCluster::startEngine() {
   if (engine_.alive()) return;
   engine_.start([this](Process& process) -> std::shared_ptr<void> {

@@ -70,6 +70,8 @@ class SimCluster {
   /// Whatever a person ends before confirming hosts: clones, and agents that were configured for
   /// another hypervisor.
   void endImpostors();
+  /// A person ends guests that live under a spent epoch of which a new journal knows no more.
+  void endLostGuests();
 
   void startEngine();
   void crashEngine();
