@@ -213,6 +213,12 @@ asio::awaitable<bool> compare(AgentCore& core) {
     co_return false;
   }
   core.identity = *identity;
+  // Durable no later than whatever is adopted here: the journal must say whose domains it holds.
+  JournalMarks marks = core.ledger.marks();
+  marks.boot_id = core.options.boot_id;
+  marks.hypervisor_uri = identity->uri;
+  marks.hypervisor_host_uuid = identity->host_uuid;
+  core.ledger.setMarks(std::move(marks));
   DomainsByVm domains;
   for (DomainInfo& info : *listed) {
     const VmId vm = info.vm;
@@ -245,11 +251,6 @@ asio::awaitable<bool> compare(AgentCore& core) {
     DomainInfo copy = info;
     co_await settleDomain(core, std::move(copy));
   }
-  JournalMarks marks = core.ledger.marks();
-  marks.boot_id = core.options.boot_id;
-  marks.hypervisor_uri = identity->uri;
-  marks.hypervisor_host_uuid = identity->host_uuid;
-  core.ledger.setMarks(std::move(marks));
   co_await core.ledger.persist();
   co_return true;
 }
