@@ -99,7 +99,17 @@ def ask(cluster, *words):
     return result[0]
 
 
-def one_round(cluster, rng, guests, number):
+def stop(cluster, guests, stopping):
+    """Notes in `stopping` which epoch of whom ends by it, for lists show a guest as running until
+    it has."""
+    names = {guest.name for guest in guests}
+    running = {row["vm_name"]: row["epoch"] for row in cluster.rows("vm", "list")
+               if row["vm_name"] in names and row["state"] in ("running", "ready")}
+    ask(cluster, "stop", *names, "--force")
+    stopping.update(running)
+
+
+def one_round(cluster, rng, guests, number, stopping):
     chaos = Chaos(cluster, rng)
     ask(cluster, "run", *[guest.name for guest in some(rng, guests)], "--key", f"run-{number}")
     for fault in range(FAULTS):
@@ -111,7 +121,7 @@ def one_round(cluster, rng, guests, number):
             ask(cluster, "run", *[guest.name for guest in some(rng, guests)], "--key",
                 f"run-{number}-{fault}")
         elif doing == "stop":
-            ask(cluster, "stop", *[guest.name for guest in some(rng, guests)], "--force")
+            stop(cluster, some(rng, guests), stopping)
         elif doing == "cancel":
             active = [row for row in cluster.rows("request", "list") if not row["finished_at"]]
             if active:
@@ -126,7 +136,7 @@ def assert_nothing_twice(cluster, guests):
         assert len(found) <= 1, f"{guest.name} runs on {found}"
 
 
-def settle(cluster):
+def settle(cluster, stopping):
     """Until every request is finished and nothing is under way; mends what libvirt cannot."""
     last, since = None, time.monotonic()
     deadline = time.monotonic() + WAIT_S
@@ -134,7 +144,9 @@ def settle(cluster):
         requests = cluster.rows("request", "list")
         vms = cluster.rows("vm", "list")
         under_way = sorted((row["vm_name"], row["state"]) for row in vms
-                           if row["state"] not in ("running", "ready", "stopped"))
+                           if row["state"] not in ("running", "ready", "stopped")
+                           or row["state"] != "stopped"
+                           and stopping.get(row["vm_name"]) == row["epoch"])
         open_requests = [row for row in requests if not row["finished_at"]]
         staged = sum(row["staged"] for row in cluster.rows("host", "list"))
         if not under_way and not open_requests and not staged:
@@ -208,10 +220,11 @@ def assert_journals_agree(cluster, by_vm):
 def everything_dies(rng):
     with QuickstartCluster(vms=0) as cluster:
         guests = cluster.define(cluster.guests(VMS))
+        stopping = {}
         for number in range(ROUNDS):
             print(f"round {number + 1}", flush=True)
-            one_round(cluster, rng, guests, number)
-        settle(cluster)
+            one_round(cluster, rng, guests, number, stopping)
+        settle(cluster, stopping)
         by_vm = verdict_on(cluster, guests)
         running = sum(len(hosts) for hosts in verdict.placements(cluster).values())
         print(f"{running} of {VMS} VMs run", flush=True)
