@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <exception>
@@ -30,10 +29,9 @@ constexpr int kBusyTimeoutMs = 10'000;
 constexpr std::uintmax_t kVerifiedBytes = std::uintmax_t{64} << 20U;
 /// The log is cut back to this size once it has been moved into the file.
 constexpr int kLogBytesKept = 64 << 20;
-/// While the log grows, it is filled ahead of its use, by half of what is used within these bounds:
-/// a sync that changes no file's size costs about half.
-constexpr sqlite3_int64 kLogAheadMin = 256 << 10;
-constexpr sqlite3_int64 kLogAheadMax = 2 << 20;
+/// While the log grows, it is filled that far ahead of its use: a sync that changes no file's size
+/// costs about half. Little, for the next commit writes it to the disk.
+constexpr sqlite3_int64 kLogAhead = 256 << 10;
 constexpr int kPageBytes = 4096;
 constexpr int kFrameHeaderBytes = 24;
 
@@ -258,15 +256,14 @@ struct SqliteDb::Impl {
   /// commit will tell.
   void growLog() {
     const sqlite3_int64 used = sqlite3_int64{log_pages} * (kPageBytes + kFrameHeaderBytes);
-    const sqlite3_int64 ahead = std::clamp(used / 2, kLogAheadMin, kLogAheadMax);
-    if (used + ahead / 4 <= log_bytes) return;
+    if (used + kLogAhead / 4 <= log_bytes) return;
     sqlite3_file* log = nullptr;
     sqlite3_file_control(connection->getHandle(), nullptr, SQLITE_FCNTL_JOURNAL_POINTER,
                          static_cast<void*>(&log));
     if (log == nullptr || log->pMethods == nullptr) return;
     if (log->pMethods->xFileSize(log, &log_bytes) != SQLITE_OK) return;
     static constexpr std::array<char, 64 << 10> kZeros{};
-    const sqlite3_int64 wanted = used + ahead;
+    const sqlite3_int64 wanted = used + kLogAhead;
     while (log_bytes < wanted) {
       const int code = log->pMethods->xWrite(log, kZeros.data(), int{kZeros.size()}, log_bytes);
       if (code != SQLITE_OK) return;
