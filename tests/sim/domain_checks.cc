@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "tests/sim/checkers.h"
 
 /// Rules about what really runs.
@@ -85,8 +87,8 @@ void Checkers::domainResumed(const SimHost& host, const SimDomain& domain) {
     const auto found = other.host->domains().find(domain.info.vm);
     if (found == other.host->domains().end() || id == host.id()) continue;
     if (found->second.has_executed && found->second.info.claim) {
-      fail("never_twice",
-           what + " runs while " + describe(found->second.info.claim->ref) + " runs on " + id);
+      fail("never_twice", fmt::format("{} runs while {} runs on {}", what,
+                                      describe(found->second.info.claim->ref), id));
     }
   }
 

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "runner/api/wrong_tokens.h"
 #include "tests/unit/api_fixture.h"
 
@@ -81,7 +83,7 @@ TEST_F(Table, QueriesAreStrict) {
       expectProblem(ask(route, "?" + name + "="), 400, quoted, what);
       expectProblem(ask(route, "?" + name), 400, quoted, what);
       if (word == name) {
-        expectProblem(ask(route, "?" + name + "=1&" + name + "=1"), 400, "twice", what);
+        expectProblem(ask(route, fmt::format("?{0}=1&{0}=1", name)), 400, "twice", what);
       }
       // Settings in the query go with XML.
       std::map<std::string, std::string> headers;
@@ -116,7 +118,7 @@ TEST_F(Table, BodiesComeOnlyWhereTheyBelong) {
 
 TEST_F(Table, JsonIsStrict) {
   std::string deep = "1";
-  for (int i = 0; i < 200; ++i) deep = "[" + deep + "]";
+  for (int i = 0; i < 200; ++i) deep.insert(0, "[").append("]");
   const std::vector<std::pair<std::string, std::string>> bodies = {
       {R"({"no_such": 1})", ""},
       {R"({"no_such": 1, "no_such": 2})", "'no_such'"},
