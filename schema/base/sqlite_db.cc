@@ -18,6 +18,7 @@
 #include "schema/base/file_lock.h"
 #include "schema/base/files.h"
 #include "schema/base/log.h"
+#include "schema/base/sqlite_gathered_log.h"
 #include "schema/base/sqlite_header.h"
 
 namespace vms {
@@ -232,8 +233,9 @@ struct SqliteDb::Impl {
 
   Result<void> connect() {
     try {
-      connection = std::make_unique<SQLite::Database>(
-          settings.path.string(), SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, kBusyTimeoutMs);
+      connection = std::make_unique<SQLite::Database>(settings.path.string(),
+                                                      SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX,
+                                                      kBusyTimeoutMs, gatheredLogVfs());
       sqlite3_db_config(connection->getHandle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
       if (auto accepted = inspect(); !accepted) return accepted;
       sqlite3_db_config(connection->getHandle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
@@ -333,7 +335,10 @@ Result<void> SqliteDb::transact(const std::function<void()>& body) {
     impl_->begin->exec();
     impl_->begin->reset();
     body();
-    impl_->commit->exec();
+    {
+      const GatheredCommit gathered(impl_->connection->getHandle());
+      impl_->commit->exec();
+    }
     impl_->commit->reset();
     impl_->growLog();
   } catch (const SQLite::Exception& exception) {

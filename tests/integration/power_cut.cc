@@ -24,7 +24,9 @@ constexpr std::size_t kSector = 512;
 struct Recording {
   std::mutex mutex;
   std::filesystem::path folder;
+  Tearing tearing = Tearing::Anything;
   std::vector<DiskEvent> events;
+  std::function<int(const DiskEvent&)> decide;
 };
 std::mutex recording_mutex;
 Recording* recording = nullptr;
@@ -68,6 +70,17 @@ void recordOf(sqlite3_file* file, DiskEvent event) {
   record(std::move(event));
 }
 
+int decisionOn(sqlite3_file* file, DiskEvent event) {
+  if (self(file)->name->empty()) return SQLITE_OK;
+  event.file = *self(file)->name;
+  std::function<int(const DiskEvent&)> decide;
+  {
+    const std::lock_guard lock(recording_mutex);
+    if (recording != nullptr) decide = recording->decide;
+  }
+  return decide ? decide(event) : SQLITE_OK;
+}
+
 int closeFile(sqlite3_file* file) {
   const int code = real(file)->pMethods->xClose(real(file));
   delete self(file)->name;
@@ -77,20 +90,26 @@ int readFile(sqlite3_file* file, void* to, int size, sqlite3_int64 at) {
   return real(file)->pMethods->xRead(real(file), to, size, at);
 }
 int writeFile(sqlite3_file* file, const void* from, int size, sqlite3_int64 at) {
-  recordOf(file, {DiskEvent::Kind::Write,
-                  {},
-                  static_cast<std::uint64_t>(at),
-                  std::string(static_cast<const char*>(from), static_cast<std::size_t>(size)),
-                  0});
+  const DiskEvent event{DiskEvent::Kind::Write,
+                        {},
+                        static_cast<std::uint64_t>(at),
+                        std::string(static_cast<const char*>(from), static_cast<std::size_t>(size)),
+                        0};
+  if (const int refused = decisionOn(file, event); refused != SQLITE_OK) return refused;
+  recordOf(file, event);
   return real(file)->pMethods->xWrite(real(file), from, size, at);
 }
 int truncateFile(sqlite3_file* file, sqlite3_int64 size) {
-  recordOf(file, {DiskEvent::Kind::Truncate, {}, static_cast<std::uint64_t>(size), {}, 0});
+  const DiskEvent event{DiskEvent::Kind::Truncate, {}, static_cast<std::uint64_t>(size), {}, 0};
+  if (const int refused = decisionOn(file, event); refused != SQLITE_OK) return refused;
+  recordOf(file, event);
   return real(file)->pMethods->xTruncate(real(file), size);
 }
 int syncFile(sqlite3_file* file, int flags) {
+  const DiskEvent event{DiskEvent::Kind::SyncFile, {}, 0, {}, 0};
+  if (const int refused = decisionOn(file, event); refused != SQLITE_OK) return refused;
   const int code = real(file)->pMethods->xSync(real(file), flags);
-  if (code == SQLITE_OK) recordOf(file, {DiskEvent::Kind::SyncFile, {}, 0, {}, 0});
+  if (code == SQLITE_OK) recordOf(file, event);
   return code;
 }
 int fileSize(sqlite3_file* file, sqlite3_int64* size) {
@@ -109,8 +128,11 @@ int fileControl(sqlite3_file* file, int operation, void* argument) {
   return real(file)->pMethods->xFileControl(real(file), operation, argument);
 }
 int sectorSize(sqlite3_file*) { return static_cast<int>(kSector); }
-/// None: a power cut may tear whatever it likes.
-int characteristics(sqlite3_file*) { return 0; }
+int characteristics(sqlite3_file*) {
+  const std::lock_guard lock(recording_mutex);
+  const bool anything = recording == nullptr || recording->tearing == Tearing::Anything;
+  return anything ? 0 : SQLITE_IOCAP_POWERSAFE_OVERWRITE;
+}
 int shmMap(sqlite3_file* file, int page, int size, int extend, void volatile** out) {
   return real(file)->pMethods->xShmMap(real(file), page, size, extend, out);
 }
@@ -249,12 +271,13 @@ std::optional<std::string> afterCut(const File& file, Unsynced unsynced, Rng& rn
 
 }  // namespace
 
-DiskRecorder::DiskRecorder(const std::filesystem::path& folder) {
+DiskRecorder::DiskRecorder(const std::filesystem::path& folder, Tearing tearing) {
   {
     const std::lock_guard lock(recording_mutex);
     VMS_CHECK(recording == nullptr, "one recorder at a time");
     recording = new Recording;
     recording->folder = folder;
+    recording->tearing = tearing;
   }
   // As the default, because production opens its files without naming a VFS.
   VMS_CHECK(sqlite3_vfs_register(recordingVfs(), 1) == SQLITE_OK, "SQLite takes the VFS");
@@ -270,6 +293,11 @@ DiskRecorder::~DiskRecorder() {
 
 void DiskRecorder::note(std::uint64_t number) {
   record({DiskEvent::Kind::Note, {}, 0, {}, number});
+}
+
+void DiskRecorder::decideBy(std::function<int(const DiskEvent&)> decide) {
+  const std::lock_guard lock(recording_mutex);
+  recording->decide = std::move(decide);
 }
 
 std::vector<DiskEvent> DiskRecorder::events() const {

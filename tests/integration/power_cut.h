@@ -31,16 +31,25 @@ struct DiskEvent {
   std::uint64_t note = 0;  ///< Of a note.
 };
 
+/// What SQLite may expect of a write that is cut off.
+enum class Tearing {
+  Anything,     ///< Also what lies beside it: SQLite pads its log to whole sectors.
+  OnlyWritten,  ///< As SQLite takes it for granted with files on Unix.
+};
+
 /// Records what SQLite (through a VFS around the default one) and this process's renames and syncs
 /// do to the files in `folder`, for as long as this lives. One at a time.
 class DiskRecorder {
  public:
-  explicit DiskRecorder(const std::filesystem::path& folder);
+  explicit DiskRecorder(const std::filesystem::path& folder, Tearing tearing = Tearing::Anything);
   ~DiskRecorder();
   DiskRecorder(const DiskRecorder&) = delete;
   DiskRecorder& operator=(const DiskRecorder&) = delete;
 
   void note(std::uint64_t number);
+  /// `decide` is called before each write, truncation and sync of a recorded file, on SQLite's
+  /// thread. SQLite gets its code; unless that is SQLITE_OK nothing is done or recorded.
+  void decideBy(std::function<int(const DiskEvent&)> decide);
   /// Everything so far.
   std::vector<DiskEvent> events() const;
 };
