@@ -30,9 +30,10 @@ constexpr std::size_t kGatheredBytes = 64 << 10;
 struct LogFile : sqlite3_file {
   sqlite3_file* real = nullptr;
   std::unique_ptr<std::array<char, kGatheredBytes>> gathered;
-  std::size_t size = 0;     ///< So much of it is gathered; only while `gathers`.
+  std::size_t size = 0;     ///< So much of it is gathered; nothing unless `gathers`.
   sqlite3_int64 begin = 0;  ///< Where that belongs in the file.
-  bool gathers = false;     ///< In a commit, before its mark.
+  bool gathers = false;     ///< In a commit, up to the frame with its mark.
+  bool marked = false;      ///< The last write was that frame's header, the next one is its page.
 
   /// A used up quota is a full disk. SQLite would tell it as any other error, of which its result
   /// of COMMIT does not keep the number.
@@ -42,6 +43,12 @@ struct LogFile : sqlite3_file {
     return code == SQLITE_IOERR_WRITE && errno == EDQUOT ? SQLITE_FULL : code;
   }
 
+  void start() {
+    gathers = true;
+    marked = false;
+  }
+
+  /// What is still gathered is forgotten.
   void stop() {
     gathers = false;
     size = 0;
@@ -51,24 +58,25 @@ struct LogFile : sqlite3_file {
     if (size == 0) return SQLITE_OK;
     const int code = writeOn(gathered->data(), static_cast<int>(size), begin);
     size = 0;
-    if (code != SQLITE_OK) gathers = false;
+    if (code != SQLITE_OK) stop();
     return code;
   }
 
   int write(const void* from, int count, sqlite3_int64 at) {
     if (!gathers) return writeOn(from, count, at);
     const auto bytes = static_cast<std::size_t>(count);
-    const bool last = hasCommitMark(from, count);
     const bool continues = at == begin + static_cast<sqlite3_int64>(size);
-    if (last || !continues || bytes > kGatheredBytes - size) {
+    if (!continues || bytes > kGatheredBytes - size) {
       if (const int code = handOn(); code != SQLITE_OK) return code;
     }
-    if (last) gathers = false;
-    if (last || bytes > kGatheredBytes) return writeOn(from, count, at);
+    const bool ends = marked;
+    marked = hasCommitMark(from, count);
+    if (ends) gathers = false;
+    if (bytes > kGatheredBytes) return writeOn(from, count, at);
     if (size == 0) begin = at;
     std::memcpy(gathered->data() + size, from, bytes);
     size += bytes;
-    return SQLITE_OK;
+    return ends ? handOn() : SQLITE_OK;
   }
 
   static bool hasCommitMark(const void* from, int count) {
@@ -222,7 +230,7 @@ std::string gatheredLogVfs() {
 }
 
 GatheredCommit::GatheredCommit(sqlite3* connection) : connection_(connection) {
-  if (LogFile* const log = logOf(connection_)) log->gathers = true;
+  if (LogFile* const log = logOf(connection_)) log->start();
 }
 
 GatheredCommit::~GatheredCommit() {

@@ -10,12 +10,12 @@ struct sqlite3;
 /// connection that is opened with gatheredLogVfs() gathers them in memory while a GatheredCommit
 /// lives, and hands them on in pieces of up to 64 KiB, in the order of SQLite's own writes.
 ///
-/// Why nobody can tell: a frame counts from the commit mark on, which is in the header of a
-/// transaction's last frame. That header is never gathered: what was gathered is handed on before
-/// it, and from there on everything goes straight to the file. Only later does SQLite sync the log
-/// and tell other connections of the frames (in the wal-index), so whoever looks for them finds
-/// them. Until then the file is as it would be if SQLite had come less far. A killed process loses
-/// what it had gathered, which was of a commit that nobody had been told of.
+/// Why nobody can tell: a frame counts only if one with a commit mark follows, which is the last of
+/// a transaction. With its page everything is handed on, and from there on all goes straight to the
+/// file. Only later does SQLite sync the log and tell other connections of the frames (in the
+/// wal-index), so whoever looks for them finds them. Until then the file is as it would be if
+/// SQLite had come less far. A killed process loses what it had gathered, which was of a commit
+/// that nobody had been told of.
 ///
 /// A write that fails late (a full disk) is reported to the write, or read or sync, that handed it
 /// on; COMMIT fails and is rolled back as if its own write had failed. What could not be handed on

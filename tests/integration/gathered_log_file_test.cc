@@ -101,15 +101,30 @@ TEST_F(LogFileAlone, WhatDoesNotContinueOrFitComesAfterIt) {
   EXPECT_EQ(written(), (Pieces{{0, kPieceBytes}, {kPieceBytes, kPieceBytes}}));
 }
 
-TEST_F(LogFileAlone, FromTheMarkOnNothingIsGathered) {
+TEST_F(LogFileAlone, WithTheMarkedFrameGatheringEnds) {
   const auto end = static_cast<std::uint64_t>(end_);
   const GatheredCommit gathered(handle());
   frame();
   write(end_ + static_cast<sqlite3_int64>(kFrameBytes), 24, 'm');
-  EXPECT_EQ(written(), (Pieces{{end, kFrameBytes}, {end + kFrameBytes, 24}}));
-  write(end_ + 10'000, kPageBytes);
-  write(end_ + 20'000, 24);
-  EXPECT_EQ(written(), (Pieces{{end + 10'000, kPageBytes}, {end + 20'000, 24}}));
+  EXPECT_EQ(written(), Pieces());
+  write(end_ + static_cast<sqlite3_int64>(kFrameBytes) + 24, kPageBytes);
+  EXPECT_EQ(written(), (Pieces{{end, 2 * kFrameBytes}}));
+  frame();
+  EXPECT_EQ(written(), (Pieces{{end, 24}, {end + 24, kPageBytes}}));
+}
+
+TEST_F(LogFileAlone, AMarkedFrameMayBeginAPiece) {
+  const auto end = static_cast<std::uint64_t>(end_);
+  constexpr std::size_t kHeader = 24;
+  for (const std::size_t before : {kPieceBytes - kHeader, kPieceBytes - kFrameBytes + 1}) {
+    const GatheredCommit gathered(handle());
+    write(end_, before);
+    write(end_ + static_cast<sqlite3_int64>(before), kHeader, 'm');
+    write(end_ + static_cast<sqlite3_int64>(before + kHeader), kPageBytes);
+    EXPECT_EQ(written(), (Pieces{{end, before + kHeader}, {end + before + kHeader, kPageBytes}}));
+    write(0, kHeader);
+    EXPECT_EQ(written(), (Pieces{{0, kHeader}}));
+  }
 }
 
 TEST_F(LogFileAlone, WhatACommitWouldLeaveIsForgotten) {

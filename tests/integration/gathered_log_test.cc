@@ -28,7 +28,7 @@ bool marked(std::string_view frame) {
   return frame.substr(4, 4) != std::string_view("\0\0\0\0", 4);
 }
 
-TEST_F(GatheredLog, ACommitIsAFewLargeWritesAndTheMarkIsTheLast) {
+TEST_F(GatheredLog, ACommitIsAFewLargeWritesBeforeItsSync) {
   const DiskRecorder recorder(folder_.path(), Tearing::OnlyWritten);
   open();
   ASSERT_TRUE(commit(1, 1));
@@ -48,13 +48,11 @@ TEST_F(GatheredLog, ACommitIsAFewLargeWritesAndTheMarkIsTheLast) {
   }
   ASSERT_EQ(frames.size() % kFrameBytes, 0U);
   EXPECT_GE(frames.size() / kFrameBytes, 100U);
-  EXPECT_LE(static_cast<std::size_t>(sync - events.begin()), frames.size() / kPieceBytes + 4);
+  EXPECT_LE(static_cast<std::size_t>(sync - events.begin()), frames.size() / kPieceBytes + 1);
   for (std::size_t at = 0; at < frames.size(); at += kFrameBytes) {
     const bool last = at + kFrameBytes == frames.size();
     EXPECT_EQ(marked(std::string_view(frames).substr(at)), last);
   }
-  EXPECT_EQ((sync - 1)->bytes.size(), kPageBytes) << "the marked frame is written by itself";
-  EXPECT_EQ((sync - 2)->bytes.size(), kFrameBytes - kPageBytes);
   EXPECT_EQ(readAll(folder_ / "test.db-wal").substr(events.front().at, frames.size()), frames);
 }
 
@@ -112,7 +110,7 @@ TEST_F(GatheredLog, NothingIsToldOfBeforeItIsInTheFile) {
   });
   ASSERT_TRUE(commit(80, 2));
   recorder.decideBy({});
-  EXPECT_GE(looks, 6);
+  EXPECT_GE(looks, 5);
   EXPECT_EQ(find(**reader), (FoundRows{80, 2, 2}));
   EXPECT_EQ(findAnew(), (FoundRows{80, 2, 2}));
 }
