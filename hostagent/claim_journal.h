@@ -56,6 +56,7 @@ struct EpochFloor {
 struct JournalMarks {
   std::string store_id;    ///< 16 raw bytes; empty: never met an engine.
   std::uint64_t term = 0;  ///< Highest term met: lower ones are refused.
+  StartId start;           ///< The engine start that began it; nil: not known.
   std::uint64_t commit = 0;
   std::string boot_id;
   std::string hypervisor_uri;

@@ -68,6 +68,10 @@ proto::Frame makeHello(const AgentCore& core) {
   return frame;
 }
 
+StartId startOf(const proto::StoreMarks& marks) {
+  return idFromBytes<StartId>(marks.start()).value_or(StartId{});
+}
+
 /// Why this engine must not be served; empty when it may.
 std::string whyNotServe(const AgentCore& core, const proto::Frame& frame) {
   const proto::Welcome& welcome = frame.welcome();
@@ -88,6 +92,12 @@ std::string whyNotServe(const AgentCore& core, const proto::Frame& frame) {
            ", which this host has met: an older engine, or a restored database; stop that engine, "
            "or bring its term above";
   }
+  // The engine has been told, and takes a higher term.
+  if (term == core.ledger.marks().term &&
+      differ(startOf(welcome.marks()), core.ledger.marks().start)) {
+    return "this host has met another engine of term " + std::to_string(term) +
+           ": two engines have started on copies of one database; stop the one that is wrong";
+  }
   return {};
 }
 
@@ -96,6 +106,7 @@ JournalMarks merge(JournalMarks marks, const proto::StoreMarks& met) {
   marks.commit = same_store ? std::max(marks.commit, met.commit()) : met.commit();
   marks.store_id = met.store_id();
   marks.term = met.term();
+  marks.start = startOf(met);
   return marks;
 }
 
@@ -103,6 +114,7 @@ JournalMarks merge(JournalMarks marks, const proto::StoreMarks& met) {
 JournalMarks withEngineOf(JournalMarks marks, const JournalMarks& before) {
   marks.store_id = before.store_id;
   marks.term = before.term;
+  marks.start = before.start;
   marks.commit = before.commit;
   return marks;
 }
@@ -231,7 +243,8 @@ asio::awaitable<Ending> converse(AgentCore& core, std::shared_ptr<Connection> co
   // A new term is durable before anything is taken under it; a higher commit number can wait.
   const JournalMarks before = core.ledger.marks();
   const JournalMarks marks = merge(before, first->welcome().marks());
-  const bool new_engine = marks.term != before.term || marks.store_id != before.store_id;
+  const bool new_engine =
+      marks.term != before.term || marks.start != before.start || marks.store_id != before.store_id;
   core.ledger.setMarks(marks);
   if (new_engine) {
     const Result<void> flushed = co_await core.ledger.flush();

@@ -75,8 +75,9 @@ JournalWriter::JournalWriter(SQLite::Database& connection)
              "epoch = excluded.epoch WHERE excluded.epoch > epoch_floors.epoch"),
       drop_floor_(connection, "DELETE FROM epoch_floors WHERE vm = ?"),
       marks_(connection,
-             "UPDATE marks SET store_id = CAST(? AS BLOB), term = ?, commit_number = ?, "
-             "boot_id = ?, hypervisor_uri = ?, hypervisor_host_uuid = ? WHERE id = 1") {}
+             "UPDATE marks SET store_id = CAST(? AS BLOB), term = ?, "
+             "start = ?, commit_number = ?, boot_id = ?, hypervisor_uri = ?, hypervisor_host_uuid "
+             "= ? WHERE id = 1") {}
 
 void JournalWriter::put(const JournalChange& change) {
   std::visit([this](const auto& one) { put(one); }, change);
@@ -123,8 +124,8 @@ void JournalWriter::put(const DropFloor& change) {
 void JournalWriter::put(const PutMarks& change) {
   const JournalMarks& marks = change.marks;
   Binder binder(marks_);
-  binder << marks.store_id << marks.term << marks.commit << marks.boot_id << marks.hypervisor_uri
-         << marks.hypervisor_host_uuid;
+  binder << marks.store_id << marks.term << marks.start.uuid << marks.commit << marks.boot_id
+         << marks.hypervisor_uri << marks.hypervisor_host_uuid;
   binder.run();
 }
 
@@ -138,11 +139,11 @@ JournalContents readJournal(SQLite::Database& connection) {
     RowReader(floors) >> floor.vm.uuid >> floor.epoch.value;
   }
   SQLite::Statement marks(connection,
-                          "SELECT store_id, term, commit_number, boot_id, hypervisor_uri, "
+                          "SELECT store_id, term, start, commit_number, boot_id, hypervisor_uri, "
                           "hypervisor_host_uuid FROM marks WHERE id = 1");
   if (!marks.executeStep()) throw SQLite::Exception("it has no marks", SQLITE_CORRUPT);
-  RowReader(marks) >> contents.marks.store_id >> contents.marks.term >> contents.marks.commit >>
-      contents.marks.boot_id >> contents.marks.hypervisor_uri >>
+  RowReader(marks) >> contents.marks.store_id >> contents.marks.term >> contents.marks.start.uuid >>
+      contents.marks.commit >> contents.marks.boot_id >> contents.marks.hypervisor_uri >>
       contents.marks.hypervisor_host_uuid;
   return contents;
 }

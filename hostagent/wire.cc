@@ -39,6 +39,7 @@ void writePhases(const Attempt& attempt, TimePoint now, Phases& phases) {
 void writeMarks(const JournalMarks& marks, proto::StoreMarks& message) {
   message.set_store_id(marks.store_id);
   message.set_term(marks.term);
+  message.set_start(marks.start.uuid.toBytes());
   message.set_commit(marks.commit);
 }
 

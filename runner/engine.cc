@@ -99,7 +99,8 @@ bool isDone(const EngineState& state, const Host& host) {
 void Engine::restore(Snapshot snapshot, const Now& now) {
   state_.marks = snapshot.marks;
   state_.terms = std::move(snapshot.terms);
-  state_.terms.try_emplace(snapshot.marks.term, snapshot.marks.commit);
+  state_.terms.try_emplace(snapshot.marks.term,
+                           TermStart{snapshot.marks.commit, snapshot.marks.start});
   // Sessions of an earlier term must not match one of ours.
   state_.last_session = snapshot.marks.term.value << 32U;
   state_.started_at = state_.watched_at = now.mono;
@@ -188,7 +189,7 @@ void Engine::committed(CommitNumber number) { state_.marks.commit = number; }
 
 void Engine::marksRaised(const Marks& marks) {
   state_.marks = marks;
-  state_.terms.try_emplace(marks.term, marks.commit);
+  state_.terms.try_emplace(marks.term, TermStart{marks.commit, marks.start});
   for (const auto& [session, host] : state_.sessions) state_.effects.close.push_back(session);
 }
 

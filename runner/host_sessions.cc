@@ -165,6 +165,7 @@ asio::awaitable<void> HostSessions::serve(std::shared_ptr<Link> link) {
     welcome->mutable_marks()->set_store_id(state.marks.store_id.uuid.toBytes());
     welcome->mutable_marks()->set_term(state.marks.term.value);
     welcome->mutable_marks()->set_commit(state.marks.commit.value);
+    welcome->mutable_marks()->set_start(state.marks.start.uuid.toBytes());
     welcome->set_watermark(watermarkOf(state));
     welcome->set_heartbeat_ms(static_cast<std::uint32_t>(toMs(state.options.heartbeat)));
     engine_.state().send(*session, std::move(frame));

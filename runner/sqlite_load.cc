@@ -115,12 +115,12 @@ void loadAttempts(SQLite::Database& connection, Snapshot& snapshot) {
 
 Snapshot loadSnapshot(SQLite::Database& connection, WallTime now) {
   Snapshot snapshot;
-  SQLite::Statement terms(connection, "SELECT term, commit_before FROM terms ORDER BY term");
+  SQLite::Statement terms(connection, "SELECT term, commit_before, start FROM terms ORDER BY term");
   while (terms.executeStep()) {
     Term term;
-    CommitNumber before;
-    RowReader(terms) >> term.value >> before.value;
-    snapshot.terms.emplace(term, before);
+    TermStart start;
+    RowReader(terms) >> term.value >> start.before.value >> start.id.uuid;
+    snapshot.terms.emplace(term, start);
   }
   loadVms(connection, snapshot);
   loadRequests(connection, now, snapshot);

@@ -46,6 +46,11 @@ Marks readMarks(SQLite::Database& connection) {
   return marks;
 }
 
+StartId newStart(WallTime now) {
+  Rng rng(seedFromSystem());
+  return StartId{makeUuidV7(now, rng)};
+}
+
 SqliteSettings settingsOf(const SqliteStoreOptions& options, WallTime now) {
   SqliteSettings settings;
   settings.path = options.path;
@@ -76,7 +81,8 @@ struct SqliteStore::Impl {
         writer(db->connection()),
         put_marks(db->connection(),
                   "UPDATE store SET term = ?, commit_number = ?, restored = ? WHERE id = 1"),
-        put_term(db->connection(), "INSERT INTO terms VALUES (?, ?)"),
+        put_term(db->connection(),
+                 "INSERT INTO terms (term, commit_before, start) VALUES (?, ?, ?)"),
         drop_terms(db->connection(), "DELETE FROM terms WHERE term <= ?"),
         pruner(db->connection()),
         reserve(options.path.parent_path() / "reserve.bin", options.reserve_bytes),
@@ -169,6 +175,7 @@ Result<void> SqliteStore::Impl::start() {
   }
   const bool put_back = options.restored || (copy && knowsMore(*copy, stored));
   next.restored = next.restored || put_back;
+  next.start = newStart(clock.wallNow());
   const auto changes = [&] {
     if (put_back) forgetConfirmations();
   };
@@ -213,7 +220,7 @@ Result<void> SqliteStore::Impl::durably(const Marks& next, const std::function<v
 
 void SqliteStore::Impl::beginTerm(const Marks& next) {
   Binder begun(put_term);
-  begun << next.term.value << next.commit.value - 1;
+  begun << next.term.value << next.commit.value - 1 << next.start.uuid;
   begun.run();
   Binder dropped(drop_terms);
   dropped << next.term.value - std::min(next.term.value, kTermsKept);
@@ -255,7 +262,10 @@ Result<void> SqliteStore::Impl::setRestored(bool restored) {
 
 Result<Marks> SqliteStore::Impl::raiseMarks(Term seen_term, CommitNumber seen_commit) {
   Marks next = marks;
-  if (next.term <= seen_term) next.term.value = seen_term.value + 1;
+  if (next.term <= seen_term) {
+    next.term.value = seen_term.value + 1;
+    next.start = newStart(clock.wallNow());
+  }
   next.commit.value = std::max(next.commit, seen_commit).value + 1;
   if (const auto done = durably(next, [] {}); !done) return done.error();
   return next;

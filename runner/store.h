@@ -18,13 +18,20 @@ namespace asio = boost::asio;
 struct Marks {
   StoreId store_id;
   Term term;              ///< Of this engine start, already durable.
+  StartId start;          ///< Made together with the term; nil: by an older release.
   CommitNumber commit;    ///< Highest durable transaction.
   bool restored = false;  ///< Nothing may start until an operator has confirmed the hosts (S8).
 };
 
-/// The engine starts of this history: by term, the last commit before it. An agent that has met a
-/// later commit under an earlier term has met another history of the same store (S8).
-using TermStarts = std::map<Term, CommitNumber>;
+/// How a term began.
+struct TermStart {
+  CommitNumber before;  ///< The last commit before it.
+  StartId id;           ///< Nil: unknown, an older release began it.
+};
+
+/// The engine starts of this history. An agent that has met a later commit under an earlier term,
+/// or the same term of another start, has met another history of the same store (S8).
+using TermStarts = std::map<Term, TermStart>;
 
 /// What an engine needs in memory to go on.
 struct Snapshot {

@@ -24,6 +24,7 @@ using RunId = Id<struct RunTag>;
 using AttemptId = Id<struct AttemptTag>;
 using BatchId = Id<struct BatchTag>;
 using StoreId = Id<struct StoreTag>;
+using StartId = Id<struct StartTag>;
 
 /// A host's name: the CN of its agent's certificate. 1 to 64 of [a-z0-9.-], starting and ending
 /// with a letter or digit.
@@ -36,11 +37,18 @@ struct Epoch {
   auto operator<=>(const Epoch&) const = default;
 };
 
-/// Engine leadership counter: grows durably at every engine start.
+/// Engine leadership counter: grows durably at every engine start. Two engines that start on copies
+/// of one database take the same number; a StartId, made at every start, tells them apart.
 struct Term {
   std::uint64_t value = 0;
   auto operator<=>(const Term&) const = default;
 };
+
+/// Whether two starts are known and not the same; nil is not known, an older release began the
+/// term.
+inline bool differ(const StartId& a, const StartId& b) noexcept {
+  return !a.uuid.isNil() && !b.uuid.isNil() && a != b;
+}
 
 /// Number of a durable transaction of the engine's store; grows by one with each.
 struct CommitNumber {

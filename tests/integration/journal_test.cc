@@ -75,7 +75,7 @@ TEST_F(Journal, BeginsEmpty) {
 TEST_F(Journal, EveryMemberSurvivesARestart) {
   open();
   const JournalMarks marks{
-      std::string("0123456\089abcdef", 16), 5, 6, "boot", "qemu:///system", "id"};
+      std::string("0123456\089abcdef", 16), 5, {uuidOf(7, 7)}, 6, "boot", "qemu:///system", "id"};
   std::vector<ClaimRecord> claims{fullClaim(1), fullClaim(2), ClaimRecord()};
   for (std::size_t i = 0; i < 2; ++i) claims[i].phase = static_cast<ClaimPhase>(i + 2);
   claims[2].claim.ref.attempt = {uuidOf(4, 3)};

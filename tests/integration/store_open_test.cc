@@ -355,12 +355,34 @@ TEST_F(StoreOpen, EveryTermKnowsWhereItBegan) {
   reopen();
   auto terms = load().terms;
   ASSERT_EQ(terms.size(), 2U);
-  EXPECT_LT(terms.at(first.term), first.commit);
-  EXPECT_EQ(terms.at(load().marks.term), *last);
+  EXPECT_LT(terms.at(first.term).before, first.commit);
+  EXPECT_EQ(terms.at(first.term).id, first.start);
+  EXPECT_EQ(terms.at(load().marks.term).before, *last);
+  EXPECT_EQ(terms.at(load().marks.term).id, load().marks.start);
   ASSERT_TRUE(await(store_->raiseMarks(Term{5'000}, CommitNumber{9'000})));
   terms = load().terms;
   ASSERT_EQ(terms.size(), 1U) << "very old ones go";
-  EXPECT_EQ(terms.at(Term{5'001}), CommitNumber{9'000});
+  EXPECT_EQ(terms.at(Term{5'001}).before, CommitNumber{9'000});
+}
+
+TEST_F(StoreOpen, TwoStartsOnCopiesOfOneDatabaseShareATermButNoStartId) {
+  open();
+  close();
+  const TempFolder copy;
+  std::filesystem::copy(folder_.path(), copy.path());
+  open();
+  const auto one = load().marks;
+  close();
+  for (const auto& file : std::filesystem::directory_iterator(folder_.path())) {
+    std::filesystem::remove(file);
+  }
+  std::filesystem::copy(copy.path(), folder_.path());
+  open();
+  const auto other = load().marks;
+  EXPECT_EQ(one.term, other.term);
+  EXPECT_FALSE(one.start.uuid.isNil());
+  EXPECT_FALSE(other.start.uuid.isNil());
+  EXPECT_NE(one.start, other.start);
 }
 
 TEST_F(StoreOpen, CountersAreRaisedAboveWhatAHostHasSeen) {
@@ -371,6 +393,8 @@ TEST_F(StoreOpen, CountersAreRaisedAboveWhatAHostHasSeen) {
   EXPECT_EQ(raised->term, Term{51});
   EXPECT_EQ(raised->commit, CommitNumber{1001});
   EXPECT_EQ(raised->store_id, before.store_id);
+  EXPECT_NE(raised->start, before.start);
+  EXPECT_EQ(load().marks.start, raised->start);
   // What a host saw under our own term comes from another life of this store.
   raised = await(store_->raiseMarks(Term{51}, CommitNumber{5}));
   ASSERT_TRUE(raised);

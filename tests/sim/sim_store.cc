@@ -76,6 +76,12 @@ void StoreDisk::begin(Pending pending) {
   });
 }
 
+void StoreDisk::beginTerm() {
+  Marks& marks = contents_.marks;
+  marks.start = StartId{makeUuidV7(kWorldStart, starts_)};
+  contents_.terms[marks.term] = {marks.commit, marks.start};
+}
+
 void StoreDisk::finish() {
   overdue_ = stalled_;
   if (!stalled_) settle(room_ != Room::None);
@@ -115,7 +121,7 @@ SimStore::SimStore(StoreDisk& disk, Process& process) : disk_(disk), process_(pr
 Result<Snapshot> SimStore::load() {
   StoreContents& from = disk_.contents_;
   ++from.marks.term.value;
-  from.terms[from.marks.term] = from.marks.commit;
+  disk_.beginTerm();
   Snapshot snapshot;
   snapshot.marks = from.marks;
   snapshot.terms = from.terms;
@@ -168,9 +174,10 @@ asio::awaitable<Result<void>> SimStore::setRestored(bool restored) {
 asio::awaitable<Result<Marks>> SimStore::raiseMarks(Term seen_term, CommitNumber seen_commit) {
   std::function<void()> apply = [this, seen_term, seen_commit]() {
     Marks& marks = disk_.contents_.marks;
-    if (marks.term <= seen_term) marks.term.value = seen_term.value + 1;
+    const bool begins = marks.term <= seen_term;
+    if (begins) marks.term.value = seen_term.value + 1;
     marks.commit = std::max(marks.commit, CommitNumber{seen_commit.value + 1});
-    disk_.contents_.terms.try_emplace(marks.term, marks.commit);
+    if (begins) disk_.beginTerm();
   };
   std::function<Marks()> value = [this]() { return disk_.contents_.marks; };
   return transact<Marks>({}, std::move(apply), std::move(value));

@@ -61,6 +61,8 @@ class StoreDisk {
     std::function<void(bool applied)> answer;
   };
 
+  /// The term in `contents_` is new.
+  void beginTerm();
   void begin(Pending pending);
   void finish();
   void settle(bool applied);
@@ -69,6 +71,7 @@ class StoreDisk {
 
   World& world_;
   Rng rng_;
+  Rng starts_{1};  ///< For start ids alone: a copy that is restored does not take it back.
   StoreContents contents_;
   std::optional<Pending> pending_;
   std::uint64_t next_number_ = 0;

@@ -44,8 +44,10 @@ void Checkers::engineFrame(const WatchedHost& host, const proto::Frame& frame) {
     fresh.session = frame.session();
     fresh.ready = true;  // So says its hello, until a heartbeat says otherwise.
     reports_[host.name] = std::move(fresh);
-    met_term_ = std::max(met_term_, hellos_[host.host->id()].term());
-    met_commit_ = std::max(met_commit_, hellos_[host.host->id()].commit());
+    const proto::StoreMarks& met = hellos_[host.host->id()];
+    met_term_ = std::max(met_term_, met.term());
+    met_commit_ = std::max(met_commit_, met.commit());
+    if (!met.store_id().empty()) met_starts_[met.term()].insert(met.start());
   }
   if (frame.has_bulk_create()) bulkCreateSent(host, frame.bulk_create());
   if (frame.has_command()) commandSent(host, frame.command());

@@ -64,6 +64,7 @@ struct ScriptedEngine::Root {
       proto::StoreMarks& marks = *welcome.mutable_welcome()->mutable_marks();
       marks.set_store_id(engine.store_id);
       marks.set_term(engine.term);
+      marks.set_start(engine.start.uuid.toBytes());
       marks.set_commit(engine.commit);
       if (engine.tamper_welcome) engine.tamper_welcome(welcome);
       const Result<void> sent = co_await connection->send(welcome.SerializeAsString());

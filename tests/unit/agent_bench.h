@@ -24,6 +24,7 @@ class ScriptedEngine {
 
   // ---- how it behaves; read at each use
   std::uint64_t term = 7;
+  StartId start;  ///< Nil: an engine of an older release.
   std::string store_id = std::string(16, 's');
   std::uint64_t commit = 100;
   std::uint64_t watermark = 0;

@@ -328,6 +328,32 @@ TEST_F(AgentSession, ServesNoEngineOfALowerTerm) {
   EXPECT_EQ(bench_.disk.marks().term, 8U);
 }
 
+TEST_F(AgentSession, ServesOneEngineOfATermOnly) {
+  const StartId first = *idFromBytes<StartId>(std::string(16, 'f'));
+  const StartId other = *idFromBytes<StartId>(std::string(16, 'o'));
+  bench_.engine.start = first;
+  begin();
+  EXPECT_EQ(bench_.disk.marks().start, first);
+  bench_.engine.start = other;
+  bench_.engine.cut();
+  ASSERT_TRUE(bench_.until([&] { return bench_.engine.hellos.size() >= 4; }));
+  EXPECT_EQ(bench_.agent().status().session, 0U);
+  EXPECT_EQ(bench_.engine.hellos.back().marks().start(), first.uuid.toBytes())
+      << "that is how the other one learns of it";
+  bench_.engine.term = 8;
+  ASSERT_TRUE(bench_.untilReady());
+  EXPECT_EQ(bench_.disk.marks().start, other);
+}
+
+TEST_F(AgentSession, AStartThatOneSideDoesNotTellIsNoObstacle) {
+  begin();
+  bench_.engine.start = *idFromBytes<StartId>(std::string(16, 'n'));
+  bench_.engine.cut();
+  ASSERT_TRUE(bench_.until([&] { return bench_.engine.hellos.size() >= 2; }));
+  ASSERT_TRUE(bench_.untilReady());
+  EXPECT_EQ(bench_.disk.marks().start, bench_.engine.start) << "an engine that was upgraded";
+}
+
 TEST_F(AgentSession, LeavesAnEngineThatSpeaksAnotherProtocol) {
   bench_.engine.tamper_welcome = [](proto::Frame& frame) {
     frame.mutable_welcome()->set_protocol(9);
