@@ -44,7 +44,10 @@ void endThere(EngineState& state, const HostId& id, Attempt& attempt, const std:
   record.proof = Proof::Confirmed;
   record.stop_reason = "fenced";
   const bool ran = record.running_at.has_value();
-  const EndCause cause{ran ? ErrorClass::Crashed : ErrorClass::HostNotReady,
+  const bool wished = record.stop_wished != AttemptRecord::StopWish::None;
+  const EndCause cause{!ran     ? ErrorClass::HostNotReady
+                       : wished ? ErrorClass::IntendedStop
+                                : ErrorClass::Crashed,
                        who + " confirmed that host " + id + " is off for good"};
   const RunId run_id = record.run;
   closeAttempt(state, attempt, AttemptState::Ended, cause, now);

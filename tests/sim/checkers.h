@@ -117,6 +117,8 @@ class Checkers {
   // placement_checks.cc
   void frameDelivered(const WireEvent& event);
   void attemptPlaced(const runner::AttemptRecord& next, const std::vector<runner::Change>& changes);
+  /// Once `changes` are durable.
+  bool isForgotten(const HostId& id, const std::vector<runner::Change>& changes) const;
   void backoffNoted(const runner::RunRecord& next);
 
   // store_checks.cc
@@ -157,6 +159,7 @@ class Checkers {
   std::uint64_t watermark_ = 0;                  ///< The highest that the engine has announced.
   std::map<HostId, proto::StoreMarks> hellos_;   ///< What its agent has met, by its last hello.
   std::uint64_t met_term_ = 0, met_commit_ = 0;  ///< By agents, as the engine has been told.
+  std::map<std::uint64_t, std::set<std::string>> met_starts_;  ///< By term; as above.
   /// By host: epochs that its journal has held, and attempts whose claims it has held.
   std::map<HostId, std::map<VmId, Epoch>> floors_;
   std::map<HostId, std::set<AttemptId>> claimed_;

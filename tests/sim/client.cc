@@ -245,6 +245,19 @@ void Client::drain(HostId host, bool on) {
   });
 }
 
+void Client::forget(HostId host, bool fenced) {
+  submit("forget", [this, host, fenced](Service& service) -> asio::awaitable<Verdict> {
+    if (fenced && !cluster_.isOff(host)) {
+      cluster_.world().tell("operator: does not forget " + host + ", which is alive");
+      co_return Verdict::Done;
+    }
+    const auto forgotten = co_await service.forgetHost(person(), host, fenced);
+    if (!forgotten) co_return judge("forget " + host, forgotten.error());
+    cluster_.world().tell("operator: forgets " + host);
+    co_return Verdict::Done;
+  });
+}
+
 void Client::undefine(std::string vm) {
   submit("undefine", [this, vm](Service& service) -> asio::awaitable<Verdict> {
     const auto undefined = co_await service.undefineVm(person(), vm);

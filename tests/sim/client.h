@@ -43,6 +43,8 @@ class Client {
   void cancel(std::string key);
   void stop(std::vector<std::string> vms, bool force);
   void drain(HostId host, bool on);
+  /// `fenced`: the operator looks first, and says so only if it is true.
+  void forget(HostId host, bool fenced);
   /// Later it may be defined again, with the identity that it had.
   void undefine(std::string vm);
   /// A person looks at every host that raised an alarm, finds the one machine, and confirms it; of

@@ -7,13 +7,13 @@ namespace vms::sim {
 
 const std::vector<std::string>& faultNames() {
   static const std::vector<std::string> names = {
-      "engine_crash", "agent_crash",     "link_delay",     "link_cut",     "link_block",
-      "link_slow",    "host_power",      "create_reject",  "create_lost",  "call_lost",
-      "query_fail",   "hypervisor_hang", "daemon_restart", "guest_end",    "foreign",
-      "store_stall",  "store_full",      "journal_stall",  "journal_full", "clock_drift",
-      "odd_paths",    "engine_stop",     "agent_stop",     "link_repeat",  "foreign_managed",
-      "link_replay",  "end_unwatched",   "host_join",      "host_clone",   "hypervisor_swap",
-      "journal_lost", "store_restore",   "migrate",        "guest_suspend"};
+      "engine_crash", "agent_crash",     "link_delay",     "link_cut",      "link_block",
+      "link_slow",    "host_power",      "create_reject",  "create_lost",   "call_lost",
+      "query_fail",   "hypervisor_hang", "daemon_restart", "guest_end",     "foreign",
+      "store_stall",  "store_full",      "journal_stall",  "journal_full",  "clock_drift",
+      "odd_paths",    "engine_stop",     "agent_stop",     "link_repeat",   "foreign_managed",
+      "link_replay",  "end_unwatched",   "host_join",      "host_clone",    "hypervisor_swap",
+      "journal_lost", "store_restore",   "migrate",        "guest_suspend", "host_scrap"};
   return names;
 }
 
@@ -29,7 +29,7 @@ FaultPlan::FaultPlan(SimCluster& cluster, Client& client, Rng rng, Duration wind
   for (const std::string& name : faultNames()) {
     // What turns identities and histories upside down is rare, so that the rest has its day.
     const bool odd = name == "host_clone" || name == "hypervisor_swap" || name == "journal_lost" ||
-                     name == "store_restore" || name == "migrate";
+                     name == "store_restore" || name == "migrate" || name == "host_scrap";
     const bool strikes = generatorOf("whether " + name).chance(odd ? 0.1 : 0.4);
     const bool allowed = !only || only->count(name) > 0;
     // What was asked for by name strikes in any case.
@@ -54,6 +54,7 @@ void FaultPlan::schedule() {
     if (name == "guest_end" || name.rfind("foreign", 0) == 0) planGuests(name, rng);
     if (name == "end_unwatched") planHypervisor(name, rng);
     if (name == "host_join") planJoins(rng);
+    if (name == "host_scrap") planScraps(rng);
     if (name == "host_clone") planClones(rng);
     if (name == "hypervisor_swap") planSwaps(rng);
     if (name == "journal_lost") planLostJournals(rng);

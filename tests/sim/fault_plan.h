@@ -54,6 +54,7 @@ class FaultPlan {
   void planSwaps(Rng rng);
   void planLostJournals(Rng rng);
   void planRestore(Rng rng);
+  void planScraps(Rng rng);
   void planMigrations(Rng rng);
   void planSuspensions(Rng rng);
   void restore(const StoreContents& copy, Duration down, Duration operator_after);

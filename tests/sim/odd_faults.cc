@@ -16,6 +16,22 @@ void FaultPlan::planJoins(Rng rng) {
   }
 }
 
+void FaultPlan::planScraps(Rng rng) {
+  strikes("host_scrap", rng, 2, [this](Node& node, Rng& draw) {
+    if (node.isClone()) return;
+    const HostId id = node.name();
+    if (draw.chance(0.4)) {
+      client_.forget(id, false);  // Whether it is off or not.
+      return;
+    }
+    const Duration noticed = draw.between(Duration{}, seconds(20));
+    const Duration back = noticed + draw.between(seconds(1), seconds(60));
+    cluster_.powerOff(node);
+    later(noticed, [this, id]() { client_.forget(id, true); });
+    later(back, [this, &node]() { cluster_.powerOn(node); });
+  });
+}
+
 void FaultPlan::planClones(Rng rng) {
   strikes("host_clone", rng, 2, [this](Node& node, Rng& draw) {
     const HostId id = node.host.id();

@@ -37,6 +37,15 @@ void Checkers::frameDelivered(const WireEvent& event) {
   }
 }
 
+bool Checkers::isForgotten(const HostId& id, const std::vector<runner::Change>& changes) const {
+  for (const runner::Change& change : changes) {
+    const auto* host = std::get_if<runner::HostRecord>(&change);
+    if (host != nullptr && host->id == id) return !host->forgotten_by.empty();
+  }
+  const auto row = store_.contents().hosts.find(id);
+  return row != store_.contents().hosts.end() && !row->second.forgotten_by.empty();
+}
+
 void Checkers::attemptPlaced(const AttemptRecord& next,
                              const std::vector<runner::Change>& changes) {
   const std::string what = describe(next.ref) + " was placed on " + next.host;
@@ -48,6 +57,12 @@ void Checkers::attemptPlaced(const AttemptRecord& next,
     fail("started_behind_marks", what + " though a host has met commit " +
                                      std::to_string(met_commit_) + " of term " +
                                      std::to_string(met_term_));
+  }
+  const std::string ours = durable.marks.start.uuid.toBytes();
+  for (const std::string& start : met_starts_[durable.marks.term.value]) {
+    if (start == ours) continue;
+    fail("started_behind_marks", what + " in term " + std::to_string(durable.marks.term.value) +
+                                     " though a host has met another engine of that term");
   }
   const auto row = durable.hosts.find(next.host);
   bool unfit = row != durable.hosts.end() && (row->second.draining || !row->second.alarm.empty());
@@ -65,6 +80,7 @@ void Checkers::attemptPlaced(const AttemptRecord& next,
     fail("unready_host", what + ", whose hypervisor does not answer");
   }
   for (const auto& [id, report] : reports_) {
+    if (isForgotten(id, changes)) continue;  // A person says that nothing runs there.
     // What an earlier life of the engine heard counts as far as it became durable (S13).
     const bool heard = (report.session >> 32U) == durable.marks.term.value;
     const auto stored = durable.hosts.find(id);

@@ -99,6 +99,7 @@ class Stage {
                        : words[0] == "store"                           ? store(words)
                        : words[0] == "curse" || words[0] == "bless"    ? curse(words)
                        : words[0] == "confirm"                         ? confirm()
+                       : words[0] == "forget"                          ? forget(words)
                        : words[0] == "clone"                           ? clone(words)
                                                                        : false;
     if (!known)
@@ -356,6 +357,13 @@ class Stage {
   bool confirm() {
     cluster_.endImpostors();
     client_.answerAlarms();
+    return true;
+  }
+
+  bool forget(const Words& words) {
+    const bool fenced = words.size() == 3 && words[2] == "fenced";
+    if (words.size() != 2 && !fenced) return false;
+    client_.forget(words[1], fenced);
     return true;
   }
 

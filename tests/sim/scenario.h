@@ -31,6 +31,7 @@ namespace vms::sim {
 ///     1s store stall | full | reserve | ok | save | restore | restore-marked
 ///     1s clone h1 [other-hardware]   another machine with its certificate dials in
 ///     1s confirm                  an operator ends impostors and confirms what only a person can
+///     1s forget h1 [fenced]       an operator says that it is off for good
 ///     0s curse vm-003 [dependency]   its creates are rejected everywhere | bless vm-003
 ///     when bulk-create h1 link h1 cut    at the first such frame, right after it was sent
 ///     end 60s                     how long it lasts

@@ -133,6 +133,17 @@ void SimCluster::endLostGuests() {
   }
 }
 
+bool SimCluster::isOff(const HostId& name) const {
+  return std::none_of(nodes_.begin(), nodes_.end(), [&](const auto& node) {
+    if (node->name() == name && node->host.poweredOn()) return true;
+    const std::map<VmId, SimDomain>& domains = node->host.domains();
+    return std::any_of(domains.begin(), domains.end(), [&](const auto& entry) {
+      const std::optional<Claim>& claim = entry.second.info.claim;
+      return claim && claim->host == name;
+    });
+  });
+}
+
 void SimCluster::startEngine() {
   if (engine_.alive()) return;
   engine_.start([this](Process& process) -> std::shared_ptr<void> {

@@ -87,6 +87,8 @@ class SimCluster {
   /// Its journal is gone when the agent starts again.
   void loseJournal(Node& node);
   void powerOn(Node& node);
+  /// Every machine of this name is off, and nothing that it was to run lives anywhere else.
+  bool isOff(const HostId& name) const;
   std::uint64_t crashes() const { return crashes_; }
 
   /// Runs a client's call inside the engine, as a request handler would. False: no engine serves.

@@ -113,6 +113,13 @@ TEST_F(ForgottenHosts, EndWhatAPersonSaysIsOff) {
   EXPECT_TRUE(state().hasChanges());
 }
 
+TEST_F(ForgottenHosts, EndAsIntendedWhatHadBeenToldToStop) {
+  const AttemptId id = state().attempts.begin()->first;
+  state().attempt(id).record.stop_wished = AttemptRecord::StopWish::Shutdown;
+  ASSERT_TRUE(forget(true));
+  EXPECT_EQ(attempt().error_class, ErrorClass::IntendedStop);
+}
+
 TEST_F(ForgottenHosts, AreNotWaitedForAfterARestore) {
   EXPECT_FALSE(engine_->restoreIsOver());
   ASSERT_TRUE(forget(true));
