@@ -48,6 +48,9 @@ void Checkers::stopOrdered(const std::vector<std::string>& vms) {
 
 void Checkers::storeRestored(const StoreContents& before) {
   not_before_.clear();
+  // The copy knows nothing of it, and who has met more may have lost its journal since.
+  met_term_ = met_commit_ = 0;
+  met_starts_.clear();
   for (const auto& [id, row] : before.attempts) {
     if (attempt(id) == nullptr) forgotten_.insert(id);
   }

@@ -247,8 +247,10 @@ void Client::drain(HostId host, bool on) {
 
 void Client::forget(HostId host, bool fenced) {
   submit("forget", [this, host, fenced](Service& service) -> asio::awaitable<Verdict> {
-    if (fenced && !cluster_.isOff(host)) {
-      cluster_.world().tell("operator: does not forget " + host + ", which is alive");
+    // A name that is forgotten is free for the next machine, which must not be an impostor.
+    const bool cloned = cluster_.findNode(host + "-clone") != nullptr;
+    if (cloned || (fenced && !cluster_.isOff(host))) {
+      cluster_.world().tell("operator: does not forget " + host);
       co_return Verdict::Done;
     }
     const auto forgotten = co_await service.forgetHost(person(), host, fenced);

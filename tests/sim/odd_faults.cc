@@ -35,7 +35,9 @@ void FaultPlan::planScraps(Rng rng) {
 void FaultPlan::planClones(Rng rng) {
   strikes("host_clone", rng, 2, [this](Node& node, Rng& draw) {
     const HostId id = node.host.id();
-    const bool enrolled = cluster_.store().contents().hosts.count(id) > 0;
+    const auto& hosts = cluster_.store().contents().hosts;
+    const auto row = hosts.find(id);
+    const bool enrolled = row != hosts.end() && row->second.forgotten_by.empty();
     if (!enrolled || cluster_.findNode(id + "-clone") != nullptr) return;
     const bool other_hardware = draw.chance(0.3);
     const bool cut_off = draw.chance(0.7);

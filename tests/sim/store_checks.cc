@@ -167,8 +167,11 @@ void Checkers::attemptEnds(const AttemptRecord& next) {
   const auto real = own != nullptr ? own->host->realEnd(next.ref.vm) : std::nullopt;
   const bool obeyed =
       real == hostagent::StopReason::Destroyed || real == hostagent::StopReason::Shutdown;
-  if (obeyed && own->journal->wipes() == 0 && stop_done_.count(next.ref.attempt) > 0 && ran &&
-      next.error_class == ErrorClass::Crashed) {
+  // A restored database may have lost the order, and a host that is forgotten tells nothing.
+  const bool told =
+      next.proof != Proof::Confirmed || next.stop_wished != AttemptRecord::StopWish::None;
+  if (obeyed && told && own->journal->wipes() == 0 && stop_done_.count(next.ref.attempt) > 0 &&
+      ran && next.error_class == ErrorClass::Crashed) {
     fail("wrong_cause", what + " was stopped as ordered and is stored as crashed");
   }
   for (const auto& [id, watched] : hosts_) {
