@@ -1,5 +1,6 @@
 #include "tests/unit/agent_bench.h"
 
+#include <memory>
 #include <utility>
 
 #include "schema/base/check.h"
@@ -341,6 +342,13 @@ const proto::CommandAnswer* AgentBench::answer(const AttemptRef& ref) {
   if (answers.empty()) return nullptr;
   found_ = std::move(answers.back());
   return &*found_;
+}
+
+std::unique_ptr<AgentBench> readyBench(std::uint64_t seed) {
+  auto bench = std::make_unique<AgentBench>(seed);
+  bench->startAgent();
+  VMS_CHECK(bench->untilReady(), "the agent becomes ready");
+  return bench;
 }
 
 }  // namespace vms::hostagent

@@ -113,4 +113,7 @@ class AgentBench {
   std::optional<proto::CommandAnswer> found_;
 };
 
+/// A bench whose agent has become ready.
+std::unique_ptr<AgentBench> readyBench(std::uint64_t seed);
+
 }  // namespace vms::hostagent

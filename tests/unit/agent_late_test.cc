@@ -12,13 +12,6 @@ using proto::CommandAnswer;
 using proto::Outcome;
 using sim::SimDomain;
 
-std::unique_ptr<AgentBench> readyBench(std::uint64_t seed) {
-  auto bench = std::make_unique<AgentBench>(seed);
-  bench->startAgent();
-  EXPECT_TRUE(bench->untilReady());
-  return bench;
-}
-
 std::unique_ptr<AgentBench> benchThatRuns(const AttemptRef& one) {
   auto bench = readyBench(3);
   bench->create(one);

@@ -1,7 +1,5 @@
 #include <gtest/gtest.h>
 
-#include <memory>
-
 #include "tests/unit/agent_bench.h"
 
 namespace vms::hostagent {
@@ -9,13 +7,6 @@ namespace {
 
 using proto::CommandAnswer;
 using proto::Outcome;
-
-std::unique_ptr<AgentBench> readyBench(std::uint64_t seed) {
-  auto bench = std::make_unique<AgentBench>(seed);
-  bench->startAgent();
-  EXPECT_TRUE(bench->untilReady());
-  return bench;
-}
 
 void takeSteps(AgentBench& bench, std::uint64_t steps) {
   for (std::uint64_t i = 0; i < steps; ++i) bench.world.step(bench.world.now() + seconds(60));
