@@ -82,7 +82,7 @@ bool settleDoubt(EngineState& state, Host& host, const AttemptRef& ref,
   const bool back = listedVms(host).contains(ref.vm);
   if (moved && !back && !noteMovedVm(state, host, ref.vm)) return false;
   host.doubted.erase(ref.vm);
-  markForeign(state, host);
+  markForeignVm(state, host, ref.vm);
   state.noteVm(ref.vm);
   state.capacity_changed = true;  // Whoever waits learns what for.
   return true;
