@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "runner/sqlite_backup.h"
+#include "schema/base/counted.h"
 
 namespace vms::runner {
 namespace {
@@ -29,11 +30,10 @@ Result<void> backupCommand(const EngineConfig& config, const std::filesystem::pa
   const auto made = backupStore(storePath(config), file, terminal ? showProgress : nullptr);
   if (terminal) fmt::print(stderr, "\r\033[K");
   if (!made) return made.error();
-  fmt::print(
-      "{}: store {}, term {}, commit {}, {} VMs, {} hosts, {} attempts ({} open), {:.1f} MiB, "
-      "checked\n",
-      file.string(), made->marks.store_id.str(), made->marks.term.value, made->marks.commit.value,
-      made->vms, made->hosts, made->attempts, made->open_attempts, mib(made->bytes));
+  fmt::print("{}: store {}, term {}, commit {}, {}, {}, {} ({} open), {:.1f} MiB, checked\n",
+             file.string(), made->marks.store_id.str(), made->marks.term.value,
+             made->marks.commit.value, counted(made->vms, "VM"), counted(made->hosts, "host"),
+             counted(made->attempts, "attempt"), made->open_attempts, mib(made->bytes));
   return {};
 }
 

@@ -6,6 +6,7 @@
 #include "runner/engine_service.h"
 #include "runner/host_sessions.h"
 #include "runner/turn_loop.h"
+#include "schema/base/counted.h"
 #include "schema/base/log.h"
 #include "schema/base/task_group.h"
 #include "schema/base/wake.h"
@@ -51,8 +52,8 @@ Result<void> EngineDaemon::load() {
   const Marks marks = snapshot->marks;
   const std::size_t vms = snapshot->vms.size(), runs = snapshot->runs.size();
   impl_->engine.restore(std::move(*snapshot), impl_->turns.now());
-  log::info("store {}: term {}, commit {}, {} VMs, {} recent runs", marks.store_id.str(),
-            marks.term.value, marks.commit.value, vms, runs);
+  log::info("store {}: term {}, commit {}, {}, {}", marks.store_id.str(), marks.term.value,
+            marks.commit.value, counted(vms, "VM"), counted(runs, "recent run"));
   if (const Result<void> start = impl_->engine.mayStart(); !start) {
     log::warn("{}", start.error().message);
   }

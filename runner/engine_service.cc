@@ -12,6 +12,7 @@
 #include "runner/reads.h"
 #include "runner/views.h"
 #include "runner/vm_registry.h"
+#include "schema/base/counted.h"
 #include "schema/base/log.h"
 
 namespace vms::runner {
@@ -126,7 +127,7 @@ asio::awaitable<Result<std::vector<VmView>>> EngineService::defineVms(Principal 
   const EngineState& state = engine_.state();
   const Result<std::vector<VmId>> ids = runner::defineVms(engine_.state(), what, now());
   if (!ids) return onceDurable<Views>(ids.error());
-  log::info("{} defined {} VMs", who.name, ids->size());
+  log::info("{} defined {}", who.name, counted(ids->size(), "VM"));
   Views views;
   for (const VmId& id : *ids) views.push_back(viewOf(state, state.vms.at(id)));
   return onceDurable<Views>(std::move(views));
@@ -235,7 +236,7 @@ Result<std::unique_ptr<EventWatch>> EngineService::watchEvents(EventKinds kinds,
 
 asio::awaitable<Result<std::vector<StopItem>>> EngineService::stopVms(Principal who, StopVms what) {
   Result<std::vector<StopItem>> items = runner::stopVms(engine_.state(), who, what, now());
-  if (items) log::info("{} stopped {} VMs", who.name, items->size());
+  if (items) log::info("{} stopped {}", who.name, counted(items->size(), "VM"));
   return onceDurable(std::move(items));
 }
 

@@ -7,6 +7,7 @@
 #include "runner/host_identity.h"
 #include "runner/met_marks.h"
 #include "schema/base/check.h"
+#include "schema/base/counted.h"
 #include "schema/base/log.h"
 #include "schema/frames.h"
 
@@ -38,8 +39,8 @@ Result<void> checkHello(const EngineState& state, const HostId& host, const prot
                  "longer than a machine would say");
   }
   if (!state.hosts.contains(host) && state.hosts.size() >= state.options.max_hosts) {
-    return Error(ErrorClass::RateLimited, "this engine has " + std::to_string(state.hosts.size()) +
-                                              " hosts already and takes no more; give this "
+    return Error(ErrorClass::RateLimited, "this engine has " + counted(state.hosts.size(), "host") +
+                                              " already and takes no more; give this "
                                               "one to another engine");
   }
   const std::string& store = hello.marks().store_id();

@@ -83,7 +83,7 @@ class Demo:
         with open(document, "w", encoding="utf-8") as file:
             file.write(guests.domains_xml(wanted))
         ctl.ask("vm", "define", document)
-        self.say(f"{len(wanted)} VMs defined; starting all with one request")
+        self.say(f"{guests.counted(len(wanted), 'VM')} defined; starting all with one request")
         fixed, each = WAIT_S[self.kind]
         ctl.show("run", "--all", "--wait", "--timeout", f"{int(fixed + each * len(wanted))}s",
                  to=self.out)
@@ -152,8 +152,8 @@ class Demo:
             if row.get("batch_id"):
                 key = (row["host"], row["batch_id"])
                 sizes[key] = sizes.get(key, 0) + 1
-        self.say(f"{figures['batches']} bulk messages: " + ", ".join(
-            f"{size} VMs to {host}" for (host, _), size in sorted(sizes.items())))
+        self.say(f"{guests.counted(figures['batches'], 'bulk message')}: " + ", ".join(
+            f"{guests.counted(size, 'VM')} to {host}" for (host, _), size in sorted(sizes.items())))
         elapsed = figures["elapsed_ms"] / 1000
         rate = f", {figures['running'] / elapsed:.1f} VMs/s" if elapsed else ""
         self.say(f"{figures['running']} of {figures['vms']} VMs run; the first after "

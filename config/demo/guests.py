@@ -14,6 +14,11 @@ LINUX_MEMORY_MIB = 128
 ROM_MEMORY_MIB = 16
 
 
+def counted(count, one):
+    """"1 VM", "2 VMs"."""
+    return f"{count} {one}" + ("" if count == 1 else "s")
+
+
 class Payload:
     """What a guest boots: the project's ROM, or a Linux kernel with an initramfs."""
 

@@ -70,7 +70,7 @@ class Quickstart:
             job = demo.Demo(cluster, options, self.say, self.out)
             job.prepare()
             cluster.start()
-            self.say(f"engine and {options.hosts} hosts are up")
+            self.say(f"the engine is up, with {guests.counted(options.hosts, 'host')}")
             figures = job.run()
             executed = figures.pop("executed", figures["vms"])
             success = figures["running"] == executed == figures["vms"]

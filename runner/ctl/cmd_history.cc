@@ -7,6 +7,7 @@
 #include "runner/ctl/commands.h"
 #include "runner/ctl/output.h"
 #include "schema/base/cli_text.h"
+#include "schema/base/counted.h"
 #include "schema/base/time.h"
 
 /// history: attempts, newest first, or figures about them.
@@ -69,8 +70,9 @@ Outcome<int> showStats(ApiClient& api, const Settings& settings, const Query& qu
     return kExitOk;
   }
   const auto* rate = stats->if_contains("success_rate");
-  put(fmt::format("{} attempts, {} succeeded, {} failed, {} cancelled, success rate {}\n",
-                  cellOf(*stats, "count"), cellOf(*stats, "succeeded"), cellOf(*stats, "failed"),
+  put(fmt::format("{}, {} succeeded, {} failed, {} cancelled, success rate {}\n",
+                  counted(static_cast<std::uint64_t>(numberOf(*stats, "count")), "attempt"),
+                  cellOf(*stats, "succeeded"), cellOf(*stats, "failed"),
                   cellOf(*stats, "cancelled"),
                   rate == nullptr || !rate->is_number()
                       ? "-"

@@ -13,6 +13,7 @@
 #include "runner/ctl/output.h"
 #include "runner/ctl/text_width.h"
 #include "schema/base/cli_text.h"
+#include "schema/base/counted.h"
 #include "schema/base/rng.h"
 #include "schema/base/uuid.h"
 
@@ -74,7 +75,8 @@ Outcome<int> dryRun(ApiClient& api, const Settings& settings, json::object body)
     }
   }
   if (settings.format() == Output::Table) {
-    std::string summary = fmt::format("\n{} of {} VMs would start", would_start, rows->size());
+    std::string summary =
+        fmt::format("\n{} of {} would start", would_start, counted(rows->size(), "VM"));
     for (const auto& [host, count] : per_host) {
       summary += fmt::format("{} {} on {}", host == per_host.begin()->first ? ":" : ",", count,
                              printable(host));

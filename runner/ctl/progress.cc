@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "runner/ctl/text_width.h"
+#include "schema/base/counted.h"
 
 namespace vms::runner::ctl {
 namespace {
@@ -121,10 +122,11 @@ std::string Progress::block(TimePoint now, const Screen& screen) const {
 
 std::string Progress::summary(TimePoint now) const {
   const std::string state = finished() ? stringOf(view_, "state") : "still active";
-  std::string out = fmt::format(
-      "request {} {}: {:.0f} of {:.0f} VMs up in {}, {:.0f} batch{}", stringOf(view_, "request_id"),
-      state, up(), numberOf(view_, "total"), spanOf(elapsed(now)), numberOf(view_, "batches"),
-      numberOf(view_, "batches") == 1 ? "" : "es");
+  std::string out = fmt::format("request {} {}: {:.0f} of {} up in {}, {:.0f} batch{}",
+                                stringOf(view_, "request_id"), state, up(),
+                                counted(static_cast<std::uint64_t>(numberOf(view_, "total")), "VM"),
+                                spanOf(elapsed(now)), numberOf(view_, "batches"),
+                                numberOf(view_, "batches") == 1 ? "" : "es");
   const double failed = numberOf(view_, "failed");
   const double cancelled = numberOf(view_, "cancelled");
   if (failed > 0) out += fmt::format(", {:.0f} failed", failed);
