@@ -129,6 +129,9 @@ struct AttemptRecord {
   HostId host;
   std::string boot_id;  ///< The host's boot when it was placed.
   Term term;
+  /// Of the bulk create that carried it. Absent before that, and from when on it must never be
+  /// delivered again (its host has lost its journal before it answered): the history of such an
+  /// attempt does not tell its batch.
   std::optional<BatchId> batch;
   RunReason reason = RunReason::User;
   std::string requester;

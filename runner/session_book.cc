@@ -69,7 +69,8 @@ void recordHello(EngineState& state, Host& host, const proto::Hello& hello, Boot
 }
 
 /// A journal that has met no engine is a new one. What was sent to the one before it may have run
-/// and left: it is asked about, never delivered again.
+/// and left: it is asked about, never delivered again. A batch is what is delivered again, so the
+/// attempt has none any more; this must outlive the engine, and costs the history nothing else.
 void forbidRedelivery(EngineState& state, Host& host) {
   for (const AttemptId& id : host.open) {
     AttemptRecord& record = state.attempt(id).record;
