@@ -31,6 +31,8 @@ std::vector<char*> pointersTo(std::vector<std::string>& words) {
 [[noreturn]] void become(char* const* argv, char* const* environment, int log, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(127);
+  // What is ignored here would be ignored there.
+  ::signal(SIGPIPE, SIG_DFL);
   // A group of its own, so that Ctrl-C reaches us and we end it in order.
   ::setpgid(0, 0);
   const int null = ::open("/dev/null", O_RDONLY);

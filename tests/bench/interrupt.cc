@@ -19,7 +19,11 @@ void remember(int) { came = 1; }
 void catchInterrupts() {
   struct sigaction action {};
   action.sa_handler = remember;
-  for (const int signal : {SIGINT, SIGTERM}) ::sigaction(signal, &action, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(signal, &action, nullptr);
+  // Who writes to a connection that its peer has closed is told so; by default it ends the process
+  // without a word.
+  action.sa_handler = SIG_IGN;
+  ::sigaction(SIGPIPE, &action, nullptr);
 }
 
 bool interrupted() noexcept { return came != 0; }

@@ -7,8 +7,9 @@
 
 namespace vms::bench {
 
-/// SIGINT and SIGTERM are remembered from now on; every wait of a benchmark ends with them, so that
-/// it leaves through its destructors.
+/// SIGINT, SIGTERM and SIGHUP are remembered from now on; every wait of a benchmark ends with them,
+/// so that it leaves through its destructors. SIGPIPE is ignored: writing to a connection that the
+/// engine has closed is an error like others.
 void catchInterrupts();
 bool interrupted() noexcept;
 

@@ -93,6 +93,18 @@ class Orchestration(unittest.TestCase):
             self.assertEqual(process.returncode, 1, said)
             self.assertIn("the engine has ended with status 137; its last words: ", said)
 
+    def test_output_that_nobody_can_read(self):
+        command = [BENCH, "orchestration", "--hosts", "1", "--vms", "2", "--alone", "1", "--json"]
+        unread, closed = os.pipe()
+        os.close(unread)
+        with open("/dev/full", "w", encoding="ascii") as full, os.fdopen(closed, "w") as pipe:
+            for output in (full, pipe):
+                done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True,
+                                      timeout=200, check=False)
+                self.assertEqual(done.returncode, 1, output.name)
+                self.assertEqual(done.stderr, "vms-bench: its output cannot be written; check "
+                                              "where it goes\n")
+
     def test_bad_options(self):
         for arguments in (["--hosts", "0"], ["--window", "fixed:x"], ["--vms", "many"], ["--nope"]):
             done = bench(*arguments)

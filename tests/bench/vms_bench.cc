@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <boost/json/serialize.hpp>
 #include <cstdio>
+#include <exception>
 #include <string>
 
 #include "schema/base/log.h"
@@ -9,7 +10,13 @@
 
 namespace {
 
+constexpr int kFailed = 1;
 constexpr int kUsage = 2;
+
+int fail(const std::string& why) {
+  std::fprintf(stderr, "vms-bench: %s\n", why.c_str());
+  return kFailed;
+}
 
 }  // namespace
 
@@ -34,11 +41,17 @@ int main(int argc, char** argv) {
   }
   vms::log::init("vms-bench", vms::log::Level::Error);
   vms::bench::catchInterrupts();
-  const vms::Result<vms::bench::Report> report = chosen();
-  if (!report) {
-    std::fprintf(stderr, "vms-bench: %s\n", report.error().message.c_str());
-    return 1;
+  // What was said stays said, however this ends.
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
+  try {
+    const vms::Result<vms::bench::Report> report = chosen();
+    if (!report) return fail(report.error().message);
+    if (json) std::printf("%s\n", boost::json::serialize(*report).c_str());
+  } catch (const std::exception& error) {
+    return fail(std::string("a defect of vms-bench itself: ") + error.what());
   }
-  if (json) std::printf("%s\n", boost::json::serialize(*report).c_str());
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    return fail("its output cannot be written; check where it goes");
+  }
   return 0;
 }
