@@ -59,6 +59,9 @@ struct VmView {
   std::string state;
   std::string state_reason;              ///< Why it is held or unknown; empty otherwise.
   std::optional<AttemptRecord> attempt;  ///< The open one.
+  /// Of `vm.after`: what no VM is called. Allowed, because VMs are defined in any order and may be
+  /// undefined again (S10); counts as met (S19).
+  std::vector<std::string> after_undefined;
 };
 
 /// Rows that a page holds at most.

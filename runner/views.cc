@@ -169,6 +169,9 @@ HostEvent eventOf(const EngineState& state, const Host& host) {
   event.state = hostStateOf(state, host);
   return event;
 }
+  for (const std::string& name : vm.record.after) {
+    if (state.findVm(name) == nullptr) view.after_undefined.push_back(name);
+  }
 
 HostView viewOf(const EngineState& state, const Host& host, const Now& now) {
   HostEvent event = eventOf(state, host);

@@ -175,6 +175,7 @@ json::object vmJson(const VmView& view, bool with_xml) {
   out["tier"] = vm.tier;
   out["after"] = textsOf(vm.after);
   out["gate"] = formatGate(vm.gate);
+  out["after_undefined"] = textsOf(view.after_undefined);
   json::object labels;
   for (const auto& [key, value] : vm.labels) labels[key] = value;
   out["labels"] = std::move(labels);

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "runner/ctl/commands.h"
 #include "runner/ctl/output.h"
@@ -25,7 +26,9 @@ struct SettingOptions {
 
 constexpr const char* kRestartSettings =
     "--ha, --tier and --after are for the restart of VMs after the loss of a host. This version\n"
-    "keeps them and restarts nothing by itself; 'run' starts VMs without regard to them.";
+    "keeps them and restarts nothing by itself; 'run' starts VMs without regard to them.\n"
+    "VMs are defined in any order, so --after may name one that is defined later: that is told on\n"
+    "stderr, and until then nothing waits for it.";
 
 void addSettings(CLI::App& command, SettingOptions& options) {
   command
@@ -87,6 +90,24 @@ std::vector<Column> columns() {
           {"vm_id", "ID", true}};
 }
 
+/// A name in --after may be a slip; it may also be a VM that is defined next.
+void tellUndefined(const SettingOptions& options, const json::array& vms) {
+  if (options.after.empty()) return;
+  std::set<std::string> told;
+  for (const auto& vm : vms) {
+    const auto* names = vm.is_object() ? vm.get_object().if_contains("after_undefined") : nullptr;
+    if (names == nullptr || !names->is_array()) continue;
+    for (const auto& value : names->get_array()) {
+      const std::string name = cellOf(value);
+      if (!told.insert(name).second) continue;
+      std::fprintf(stderr,
+                   "vmsctl: no VM is called '%s' yet; nothing waits for it until one is defined "
+                   "('vmsctl vm list' shows those that are)\n",
+                   name.c_str());
+    }
+  }
+}
+
 Outcome<std::string> readDocument(const std::string& file) {
   if (file == "-") {
     return std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
@@ -124,6 +145,7 @@ Outcome<int> define(const Settings& settings, const std::vector<std::string>& fi
     }
   }
   if (settings.format() != Output::Table) printRows(settings, defined, columns());
+  tellUndefined(options, defined);
   return kExitOk;
 }
 
@@ -268,6 +290,7 @@ void addSet(CLI::App& vm, Action& action) {
         return kExitOk;
       });
       if (done || !changed.empty()) printRows(settings, changed, columns());
+      tellUndefined(*options, changed);
       return done;
     };
   });

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "runner/reads.h"
+#include "runner/views.h"
 #include "runner/vm_registry.h"
 #include "schema/base/rng.h"
 
@@ -78,6 +79,7 @@ TEST_F(VmRegistry, ADocumentIsCheckedWhole) {
   EXPECT_TRUE(state_.vms.empty());
   EXPECT_TRUE(define({1, 2}, Names{"vm3"}));
   EXPECT_EQ(afterOf(2), Names{"vm3"}) << "a VM may be defined later";
+  EXPECT_EQ(viewOf(state_, *state_.findVm("vm2")).after_undefined, Names{"vm3"});
   EXPECT_THAT(refusal(define({3}, Names{"vm1"})), HasSubstr("'vm3' is after 'vm1'"));
   EXPECT_TRUE(define({3}));
 }
