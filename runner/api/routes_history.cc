@@ -44,6 +44,11 @@ HistoryQuery readQuery(Fields& fields) {
   }
   query.since = readTime(fields, "since");
   query.until = readTime(fields, "until");
+  if (query.since && query.until && *query.until < *query.since) {
+    fields.refuse("since", "is " + formatRfc3339(*query.since) + ", later than 'until', " +
+                               formatRfc3339(*query.until) +
+                               "; exchange the two, or leave one out");
+  }
   query.outcome = fields.word("outcome", "succeeded failed cancelled");
   if (const auto reason = fields.word("reason", "user ha rerun")) {
     query.reason = parseRunReason(*reason);

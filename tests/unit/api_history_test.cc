@@ -34,6 +34,21 @@ TEST_F(History, FiltersReachTheStore) {
   EXPECT_TRUE(service_.asked->request);
 }
 
+TEST_F(History, ATimeThatEndsBeforeItBeginsIsRefused) {
+  const std::string range = "?since=2026-11-21T00:00:00Z&until=2026-11-20T08:00:00Z";
+  for (const std::string path : {"/v1/history", "/v1/history/stats"}) {
+    const Answer answer = send("GET", path + range);
+    EXPECT_EQ(answer.status, 400) << answer.body;
+    EXPECT_NE(answer.text("detail").find("2026-11-21T00:00:00.000Z, later than 'until', "
+                                         "2026-11-20T08:00:00.000Z"),
+              std::string::npos)
+        << answer.body;
+  }
+  EXPECT_FALSE(service_.asked);
+  const std::string nothing = "?since=2026-11-20T08:00:00Z&until=2026-11-20T08:00:00Z";
+  EXPECT_EQ(send("GET", "/v1/history" + nothing).status, 200) << "empty, as it says";
+}
+
 TEST_F(History, AnIdIsTakenAsOne) {
   send("GET", "/v1/history/stats?vm=01000000-0000-0000-0000-000000000000");
   EXPECT_TRUE(service_.asked->vm);
