@@ -101,11 +101,11 @@ Outcome<int> exportRows(ApiClient& api, const Settings& settings, Query query, s
   }
   bool in_line = false;
   bool any = false;
-  put("[");
+  // Nothing is printed before it is known that there is a list.
   const auto done = api.download(target, [&](std::string_view piece) {
     while (!piece.empty()) {
       const std::size_t end = piece.find('\n');
-      if (!in_line && end != 0 && std::exchange(any, true)) put(",\n");
+      if (!in_line && end != 0) put(std::exchange(any, true) ? ",\n" : "[");
       put(piece.substr(0, end));
       in_line = end == std::string_view::npos;
       piece.remove_prefix(in_line ? piece.size() : end + 1);
@@ -113,7 +113,7 @@ Outcome<int> exportRows(ApiClient& api, const Settings& settings, Query query, s
     return put("");
   });
   if (!done) return done.error();
-  put("]\n");
+  put(any ? "]\n" : "[]\n");
   return kExitOk;
 }
 
@@ -171,9 +171,12 @@ void addHistoryCommand(CLI::App& app, Action& action) {
       ->excludes("--limit");
   describe(
       *command,
-      "A TIME is 2026-11-20T08:15:00Z, or 30m, 2h or 7d for so long ago. csv, ndjson and json "
-      "come\n"
-      "as a stream of any length.",
+      "A TIME is 2026-11-20T08:15:00Z, or 30m, 2h or 7d for so long ago.\n"
+      "\n"
+      "csv, ndjson and json come as a stream of any length. An error at the beginning prints "
+      "nothing but its line on stderr. One that comes later, after rows have been printed, leaves "
+      "them there: csv and ndjson end with a line that may be cut, json ends without the closing "
+      "bracket, the error stands on stderr, and the exit status is not 0.",
       {"vmsctl history --host host1 --since 2h", "vmsctl history --outcome failed --limit 20",
        "vmsctl history --since 7d --limit 0 --output csv > week.csv", "vmsctl history --stats"});
   command->callback([&action, options]() {
