@@ -91,7 +91,7 @@ class Quickstart:
 
     def advertise(self, cluster):
         token = control.token_of(cluster.token)
-        self.say(f"API (this version has no dashboard): {cluster.server}/  token: {token}")
+        self.say(f"there is no dashboard yet; the API is at {cluster.server}/v1, token: {token}")
         words = [cluster.program("vmsctl"), "--context", cluster.context, "vm", "list"]
         self.say(f"command line: {shlex.join(words)}")
 
