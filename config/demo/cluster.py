@@ -258,8 +258,8 @@ ca = {self._certificate("ca")}
             self._spawn([self.program("vmshostd"), "--config", host.config], host.log,
                         host.pid_file)
 
-    def wait_hosts(self, names=None):
-        """Waits until the engine counts the hosts (default all) as ready for work."""
+    def wait_hosts(self, names=None, states=control.READY_STATES):
+        """Waits until the hosts (default all) are in one of the states for the engine."""
         wanted = set(names or [host.name for host in self.hosts])
         self.say(f"waiting until the engine sees {', '.join(sorted(wanted))}")
         watched = [host for host in self.hosts if host.name in wanted]
@@ -269,7 +269,7 @@ ca = {self._certificate("ca")}
                 rows = self.ctl().hosts()
             except control.ControlError:
                 return False
-            return wanted <= {row["host"] for row in rows if row["state"] in control.READY_STATES}
+            return wanted <= {row["host"] for row in rows if row["state"] in states}
 
         def all_alive():
             return all(host.pids() for host in watched)

@@ -11,6 +11,8 @@ import killable
 
 # A host in one of these states is given new VMs (see HostState in schema/openapi.yaml).
 READY_STATES = ("ready",)
+# Its agent is back; the last three wait for a person.
+CONNECTED_STATES = (*READY_STATES, "draining", "quarantined", "unconfirmed")
 
 
 class ControlError(Exception):

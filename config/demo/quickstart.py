@@ -135,8 +135,12 @@ class Quickstart:
         folder, name = self.options.restart_agent
         cluster = self.existing(folder)
         cluster.start_host(cluster.host(name))
-        cluster.wait_hosts([name])
-        self.say(f"the agent of {name} is back")
+        cluster.wait_hosts([name], control.CONNECTED_STATES)
+        row = next(row for row in cluster.ctl().hosts() if row["host"] == name)
+        why = "" if row["state"] in control.READY_STATES else f"; the host is {row['state']}"
+        if why and row["alarm"]:
+            why += f": {row['alarm']}"
+        self.say(f"the agent of {name} is back{why}")
         return 0
 
 
