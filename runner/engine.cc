@@ -6,6 +6,7 @@
 
 #include "runner/dispatcher.h"
 #include "runner/event_capture.h"
+#include "runner/forgotten_hosts.h"
 #include "runner/intake.h"
 #include "runner/moved_domains.h"
 #include "runner/reconciler.h"
@@ -205,6 +206,7 @@ Result<void> Engine::confirmHost(const HostId& id, const Now& now) {
     return Error{ErrorClass::NotFound,
                  "no host is called '" + id + "'; 'vmsctl host list' shows those that are known"};
   }
+  if (!host->record.forgotten_by.empty()) return alreadyForgotten(host->record);
   const bool about_moves = host->record.confirmed && host->record.alarm.empty();
   if (!host->record.alarm.empty()) {
     // Only the boot that the alarm told of: a clone that comes next is judged as any other.

@@ -41,7 +41,9 @@ class Engine {
   const EngineState& state() const { return state_; }
 
   /// Clears a host's alarm, or confirms it after a restore (S8): a person has looked. A boot that
-  /// was refused may now be accepted.
+  /// was refused may now be accepted. Without either it says that the guests which were moved away
+  /// from there have ended: who has looked at an alarm has not looked for them. NotFound: the host
+  /// is unknown or forgotten.
   Result<void> confirmHost(const HostId& id, const Now& now);
   /// After a restore: every host has reported and is confirmed, so the store may say so.
   bool restoreIsOver() const;

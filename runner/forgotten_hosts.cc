@@ -5,6 +5,7 @@
 
 #include "runner/domain_report.h"
 #include "runner/run_book.h"
+#include "schema/base/counted.h"
 #include "schema/base/log.h"
 
 namespace vms::runner {
@@ -25,15 +26,15 @@ Result<void> mayForget(const EngineState& state, const Host& host, bool fenced) 
     if (state.attempts.at(attempt).record.movedAway()) ++moved;
   }
   if (moved > 0) {
-    return busy(id, "was left by " + std::to_string(moved) +
-                        " VMs that somebody else moved away; end them where they are, then "
+    return busy(id, "was left by " + counted(moved, "VM") +
+                        " that somebody else moved away; end what has moved where it is, then "
                         "'vmsctl host confirm " +
                         id + "'");
   }
   const std::size_t alive = host.open.size() + host.record.foreign.size();
   const bool known = !state.marks.restored;  // Else it may run what this database has forgotten.
   if (fenced || (alive == 0 && known)) return {};
-  return busy(id, "may still run " + (known ? std::to_string(alive) + " VMs" : "VMs") +
+  return busy(id, "may still run " + (known ? counted(alive, "VM") : "VMs") +
                       "; make sure that the machine is off, then 'vmsctl host forget " + id +
                       " --fenced'");
 }
@@ -57,13 +58,19 @@ void endThere(EngineState& state, const HostId& id, Attempt& attempt, const std:
 
 }  // namespace
 
+Error alreadyForgotten(const HostRecord& host) {
+  return {ErrorClass::NotFound, "host '" + host.id + "' was forgotten by " + host.forgotten_by +
+                                    "; it is known again once its agent connects"};
+}
+
 Result<void> forgetHost(EngineState& state, const HostId& id, const std::string& who, bool fenced,
                         const Now& now) {
   Host* const host = state.findHost(id);
-  if (host == nullptr || !host->record.forgotten_by.empty()) {
+  if (host == nullptr) {
     return Error{ErrorClass::NotFound,
                  "no host is called '" + id + "'; 'vmsctl host list' shows those that are known"};
   }
+  if (!host->record.forgotten_by.empty()) return alreadyForgotten(host->record);
   if (auto may = mayForget(state, *host, fenced); !may) return may;
   const std::set<AttemptId> open = host->open;
   for (const AttemptId& attempt : open) endThere(state, id, state.attempt(attempt), who, now);
@@ -86,9 +93,9 @@ void takeBack(EngineState& state, Host& host, const proto::Hello& hello) {
   if (record.forgotten_by.empty()) return;
   if (record.hardware_uuid == hello.hardware_uuid()) {
     record.alarm = record.forgotten_by +
-                   " said that it is off for good, and it is back; see what runs there, then "
-                   "'vmsctl host confirm " +
-                   record.id + "'";
+                   " said that it is off for good, and it is back; see what runs there ('vmsctl "
+                   "host show " +
+                   record.id + "'), then 'vmsctl host confirm " + record.id + "'";
     log::error("host {}: {}", record.id, record.alarm);
   } else {
     if (!record.boot_id.empty()) record.retired_boots.push_back(std::exchange(record.boot_id, {}));

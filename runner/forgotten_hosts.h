@@ -15,6 +15,9 @@ namespace vms::runner {
 Result<void> forgetHost(EngineState& state, const HostId& id, const std::string& who, bool fenced,
                         const Now& now);
 
+/// NotFound, for who wants something of a forgotten host.
+Error alreadyForgotten(const HostRecord& host);
+
 /// An agent of a forgotten host says hello. Other hardware under its name is a new host; the same
 /// machine is quarantined.
 void takeBack(EngineState& state, Host& host, const proto::Hello& hello);

@@ -207,7 +207,12 @@ enum class Stranger { Exists, Over, Moved };
 Result<void> noteStranger(EngineState& state, Host& host, const AttemptRef& ref, Stranger what) {
   const bool over = what != Stranger::Exists;
   if (over && host.refused.erase(ref.vm) > 0) markForeignVm(state, host, ref.vm);
-  if (state.findAttempt(ref.attempt) != nullptr) return {};
+  if (const Attempt* known = state.findAttempt(ref.attempt)) {
+    // What was closed by a person's word has its end still before it, if the host lists it.
+    const bool alive =
+        isFinal(known->record.state) && host.listed.contains(ref.attempt.uuid.toBytes());
+    if (!over || !alive) return {};
+  }
   const auto vm = state.vms.find(ref.vm);
   if (vm != state.vms.end() && vm->second.record.epoch < ref.epoch) {
     vm->second.record.epoch = ref.epoch;

@@ -115,9 +115,10 @@ struct HostView {
   std::optional<WallTime> lease_until;
   std::uint64_t memory_free = 0, reserved_memory = 0;
   std::uint32_t running = 0, staged = 0, lane_width = 0, lane_busy = 0, queue_depth = 0;
-  double starts_per_s = 0;            ///< Over the last minute.
-  std::uint32_t failures_recent = 0;  ///< Over the last ten minutes.
-  std::vector<std::string> foreign_domains;
+  double starts_per_s = 0;                   ///< Over the last minute.
+  std::uint32_t failures_recent = 0;         ///< Over the last ten minutes.
+  std::vector<std::string> foreign_domains;  ///< There outside our control; by name.
+  std::vector<std::string> moved_domains;    ///< Moved away by somebody else, and not found since.
 };
 
 struct StagingItem {
@@ -166,7 +167,8 @@ class Service {
   virtual asio::awaitable<Result<std::vector<StagingItem>>> staging(HostId host) = 0;
   virtual asio::awaitable<Result<HostView>> setDraining(Principal who, HostId host, bool on) = 0;
   /// Forgets an alarm or a quarantine after a person looked; after a restore, confirms the host
-  /// (S8).
+  /// (S8). Where there is neither, what was moved away from there counts as ended; `moved_domains`
+  /// of the answer tells what still waits for that.
   virtual asio::awaitable<Result<HostView>> confirmHost(Principal who, HostId host) = 0;
   /// The host is off for good: it is listed no more, and nothing waits for it. `fenced`: a person
   /// says that nothing runs there, so its attempts have ended. Busy: it is connected, or something

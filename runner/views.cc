@@ -1,9 +1,12 @@
 #include "runner/views.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "runner/dispatcher.h"
+#include "runner/domain_report.h"
+#include "runner/doubted_domains.h"
 #include "runner/moved_domains.h"
 
 namespace vms::runner {
@@ -98,6 +101,35 @@ std::optional<Duration> etaOf(const RequestView& view, const Now& now) {
   return elapsed / done * left;
 }
 
+std::string nameOrId(const EngineState& state, VmId id) {
+  const auto vm = state.vms.find(id);
+  return vm == state.vms.end() ? id.str() : vm->second.record.spec.name;
+}
+
+/// What the host lists as foreign, and the VMs of ours that exist there though nothing is open.
+std::vector<std::string> foreignNames(const EngineState& state, const Host& host) {
+  std::set<std::string> names;
+  for (const auto& [key, domain] : host.listed) {
+    if (domain.foreign()) names.insert(domain.name());
+  }
+  for (const VmId& vm : foreignHere(host)) {
+    if (!listsForeign(host, vm)) names.insert(nameOrId(state, vm));
+  }
+  return {names.begin(), names.end()};
+}
+
+std::vector<std::string> movedNames(const EngineState& state, const Host& host) {
+  std::set<std::string> names;
+  for (const std::string& text : host.record.moved) {
+    names.insert(nameOrId(state, *parseVmId(text)));
+  }
+  for (const AttemptId& id : host.open) {
+    const AttemptRecord& record = state.attempts.find(id)->second.record;
+    if (record.movedAway()) names.insert(record.vm_name);
+  }
+  return {names.begin(), names.end()};
+}
+
 }  // namespace
 
 VmEvent eventOf(const EngineState& state, const Vm& vm) {
@@ -113,6 +145,11 @@ VmEvent eventOf(const EngineState& state, const Vm& vm) {
       event.state_reason = "host " + record.host + " does not answer";
     }
     if (!record.error.empty()) event.state_reason = record.error;
+    if (event.state_reason.empty()) {
+      if (const auto other = whereElse(state, record.ref.vm)) {
+        event.state_reason = "also " + other->what;
+      }
+    }
     return event;
   }
   if (vm.run) {
@@ -132,6 +169,9 @@ VmView viewOf(const EngineState& state, const Vm& vm) {
   view.state = std::move(event.state);
   view.state_reason = std::move(event.state_reason);
   if (const Attempt* attempt = attemptOf(state, vm.attempt)) view.attempt = attempt->record;
+  for (const std::string& name : vm.record.after) {
+    if (state.findVm(name) == nullptr) view.after_undefined.push_back(name);
+  }
   return view;
 }
 
@@ -169,9 +209,6 @@ HostEvent eventOf(const EngineState& state, const Host& host) {
   event.state = hostStateOf(state, host);
   return event;
 }
-  for (const std::string& name : vm.record.after) {
-    if (state.findVm(name) == nullptr) view.after_undefined.push_back(name);
-  }
 
 HostView viewOf(const EngineState& state, const Host& host, const Now& now) {
   HostEvent event = eventOf(state, host);
@@ -199,9 +236,8 @@ HostView viewOf(const EngineState& state, const Host& host, const Now& now) {
   view.starts_per_s = static_cast<double>(since(host.recent_starts, seconds(60))) / 60.0;
   view.failures_recent =
       static_cast<std::uint32_t>(since(host.recent_failures, std::chrono::minutes(10)));
-  for (const auto& [key, domain] : host.listed) {
-    if (domain.foreign()) view.foreign_domains.push_back(domain.name());
-  }
+  view.foreign_domains = foreignNames(state, host);
+  view.moved_domains = movedNames(state, host);
   return view;
 }
 

@@ -8,8 +8,10 @@
 #include "runner/dispatcher.h"
 #include "runner/engine.h"
 #include "runner/reads.h"
+#include "runner/reconciler.h"
 #include "runner/run_book.h"
 #include "runner/session_book.h"
+#include "runner/views.h"
 #include "schema/frames.h"
 
 /// A person says that a host is off for good (S18).
@@ -64,6 +66,13 @@ class ForgottenHosts : public testing::Test {
     return openSession(state(), "h1", hello, now_);
   }
 
+  Result<void> say(SessionNumber session, proto::Frame frame) {
+    frame.set_session(session);
+    frame.set_term(2);
+    return onFrame(state(), session, frame, now_);
+  }
+  HostView view() { return viewOf(state(), host(), now_); }
+
   Now now_{TimePoint{} + seconds(1), WallTime{1'800'000'000'000}};
   Rng rng_{1};
   std::unique_ptr<Engine> engine_;
@@ -85,7 +94,7 @@ TEST_F(ForgottenHosts, AreNotForgottenWhileSomethingMayRunThere) {
             "forget h1 --fenced'");
   EXPECT_EQ(attempt().state, AttemptState::Running);
   state().marks.restored = false;
-  EXPECT_NE(forget(false).error().message.find("may still run 1 VMs"), std::string::npos);
+  EXPECT_NE(forget(false).error().message.find("may still run 1 VM;"), std::string::npos);
 }
 
 TEST_F(ForgottenHosts, MayRunWhatARestoredDatabaseHasForgotten) {
@@ -99,7 +108,9 @@ TEST_F(ForgottenHosts, AreNotForgottenWhileWhatLeftThemMayBeAlive) {
   host().record.moved = {attempt().ref.vm.str()};
   const auto done = forget(true);
   ASSERT_FALSE(done);
-  EXPECT_NE(done.error().message.find("'vmsctl host confirm h1'"), std::string::npos);
+  EXPECT_EQ(done.error().message,
+            "host 'h1' was left by 1 VM that somebody else moved away; end what has moved where it "
+            "is, then 'vmsctl host confirm h1'");
 }
 
 TEST_F(ForgottenHosts, EndWhatAPersonSaysIsOff) {
@@ -131,6 +142,9 @@ TEST_F(ForgottenHosts, AreUnknownToWhoeverAsksAgain) {
   const auto again = forget(true);
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error().error_class, ErrorClass::NotFound);
+  EXPECT_EQ(again.error().message,
+            "host 'h1' was forgotten by alice; it is known again once its agent connects");
+  EXPECT_EQ(engine_->confirmHost("h1", now_).error().error_class, ErrorClass::NotFound);
 }
 
 TEST_F(ForgottenHosts, AreQuarantinedWhenTheyComeBack) {
@@ -138,6 +152,30 @@ TEST_F(ForgottenHosts, AreQuarantinedWhenTheyComeBack) {
   ASSERT_TRUE(connect("hardware", "boot"));
   EXPECT_EQ(host().record.forgotten_by, "");
   EXPECT_NE(whyNotSchedulable(state(), host()).find("quarantined: alice said"), std::string::npos);
+}
+
+/// The person was wrong: what ran there still does, until its host says that it has ended.
+TEST_F(ForgottenHosts, TellOfWhatStillRunsWhenTheyComeBack) {
+  const VmId vm = attempt().ref.vm;
+  ASSERT_TRUE(forget(true));
+  EXPECT_EQ(state().foreignHostOf(vm), nullptr);
+  const auto session = connect("hardware", "boot");
+  ASSERT_TRUE(session);
+  proto::Frame list;
+  list.mutable_domain_list()->set_complete(true);
+  list.mutable_domain_list()->mutable_hypervisor()->set_host_uuid("hypervisor");
+  refToProto(attempt().ref, list.mutable_domain_list()->add_domains()->mutable_ref());
+  ASSERT_TRUE(say(*session, list));
+  ASSERT_NE(state().foreignHostOf(vm), nullptr);
+  EXPECT_EQ(view().foreign_domains, std::vector<std::string>{"web1"});
+
+  proto::Frame ended;
+  refToProto(attempt().ref, ended.mutable_outcome()->mutable_ref());
+  ended.mutable_outcome()->set_kind(proto::Outcome::ENDED);
+  ended.mutable_outcome()->set_stop_reason("crashed");
+  ASSERT_TRUE(say(*session, ended));
+  EXPECT_EQ(state().foreignHostOf(vm), nullptr) << "the VM may be started elsewhere";
+  EXPECT_EQ(view().foreign_domains, std::vector<std::string>{});
 }
 
 TEST_F(ForgottenHosts, LeaveTheirNameToAnotherMachine) {
