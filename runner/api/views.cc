@@ -156,6 +156,7 @@ json::object hostJson(const HostView& view) {
   out["hypervisor_uri"] = textOrNull(view.host.hypervisor_uri);
   out["last_seen"] = formatRfc3339(view.host.last_seen);
   out["foreign_domains"] = textsOf(view.foreign_domains);
+  out["moved_domains"] = textsOf(view.moved_domains);
   return out;
 }
 
@@ -174,8 +175,8 @@ json::object vmJson(const VmView& view, bool with_xml) {
   out["ha"] = textOf(nameOf(vm.ha));
   out["tier"] = vm.tier;
   out["after"] = textsOf(vm.after);
-  out["gate"] = formatGate(vm.gate);
   out["after_undefined"] = textsOf(view.after_undefined);
+  out["gate"] = formatGate(vm.gate);
   json::object labels;
   for (const auto& [key, value] : vm.labels) labels[key] = value;
   out["labels"] = std::move(labels);

@@ -1,9 +1,14 @@
+#include <fmt/format.h>
+
 #include <CLI/App.hpp>
+#include <cstdio>
 #include <memory>
 
 #include "runner/ctl/commands.h"
 #include "runner/ctl/output.h"
+#include "runner/ctl/text_width.h"
 #include "schema/base/cli_text.h"
+#include "schema/base/counted.h"
 
 /// host list, show, staging, drain, activate, confirm, forget.
 namespace vms::runner::ctl {
@@ -78,6 +83,43 @@ void addStaging(CLI::App& host, Action& action) {
   });
 }
 
+/// Says which confirmed hosts wait for another confirmation, and what that one is for.
+void tellWhatIsLeft(const json::array& confirmed) {
+  for (const auto& value : confirmed) {
+    const auto& host = value.get_object();
+    const auto* moved = host.if_contains("moved_domains");
+    if (moved == nullptr || !moved->is_array() || moved->get_array().empty()) continue;
+    const std::string name = printable(stringOf(host, "host"));
+    const std::string count = counted(moved->get_array().size(), "VM");
+    std::fprintf(stderr,
+                 "vmsctl: host '%s' is confirmed, but not that %s that somebody moved away from it "
+                 "ended ('vmsctl host show %s' names what moved); end what has moved where it is, "
+                 "then 'vmsctl host confirm %s' again\n",
+                 name.c_str(), count.c_str(), name.c_str(), name.c_str());
+  }
+}
+
+/// Posts to each of the hosts and shows them as they are then. The first refusal ends it; those
+/// before it are changed and shown.
+Outcome<int> changeEach(const Settings& settings, const std::vector<std::string>& names,
+                        const std::string& what) {
+  auto api = ApiClient::open(settings);
+  if (!api) return api.error();
+  json::array changed;
+  Outcome<int> done = kExitOk;
+  for (const std::string& name : names) {
+    auto view = objectOf(api->send("POST", "/v1/hosts/" + encode(name) + ":" + what, std::nullopt));
+    if (!view) {
+      done = view.error();
+      break;
+    }
+    changed.emplace_back(std::move(*view));
+  }
+  if (done || !changed.empty()) print(settings, changed);
+  if (what == "confirm") tellWhatIsLeft(changed);
+  return done;
+}
+
 /// A command that changes each of the named hosts.
 void addChange(CLI::App& host, const std::string& verb, const char* help, const char* details,
                Action& action) {
@@ -86,19 +128,7 @@ void addChange(CLI::App& host, const std::string& verb, const char* help, const 
   auto names = std::make_shared<std::vector<std::string>>();
   command->add_option("HOST", *names, "Names of hosts")->type_name("")->required();
   command->callback([&action, names, verb]() {
-    action = [names, verb](const Settings& settings) -> Outcome<int> {
-      auto api = ApiClient::open(settings);
-      if (!api) return api.error();
-      json::array changed;
-      for (const std::string& name : *names) {
-        const auto view =
-            objectOf(api->send("POST", "/v1/hosts/" + encode(name) + ":" + verb, std::nullopt));
-        if (!view) return view.error();
-        changed.emplace_back(*view);
-      }
-      print(settings, std::move(changed));
-      return kExitOk;
-    };
+    action = [names, verb](const Settings& settings) { return changeEach(settings, *names, verb); };
   });
 }
 
@@ -117,19 +147,8 @@ void addForget(CLI::App& host, Action& action) {
                     "You have made sure that the machines are off: VMs that may run there count as "
                     "ended, and may be started elsewhere");
   command->callback([&action, names, fenced]() {
-    action = [names, fenced](const Settings& settings) -> Outcome<int> {
-      auto api = ApiClient::open(settings);
-      if (!api) return api.error();
-      json::array changed;
-      for (const std::string& name : *names) {
-        const std::string target =
-            "/v1/hosts/" + encode(name) + ":forget" + (*fenced ? "?fenced=true" : "");
-        const auto view = objectOf(api->send("POST", target, std::nullopt));
-        if (!view) return view.error();
-        changed.emplace_back(*view);
-      }
-      print(settings, std::move(changed));
-      return kExitOk;
+    action = [names, fenced](const Settings& settings) {
+      return changeEach(settings, *names, *fenced ? "forget?fenced=true" : "forget");
     };
   });
 }
@@ -157,7 +176,11 @@ void addHostCommands(CLI::App& app, Action& action) {
             "What runs there goes on. The setting outlives restarts of engine and host.", action);
   addChange(*host, "activate", "Place VMs on hosts again", "", action);
   addChange(*host, "confirm", "Confirm hosts after an alarm, a quarantine or a restore",
-            "Look at the host first: 'vmsctl host show' tells what is wrong. Takes the role admin.",
+            "Look at the host first: 'vmsctl host show' tells what is wrong, what runs there "
+            "outside our control, and what somebody moved away from there. Of a host without an "
+            "alarm that waits for no confirmation it says that what was moved away has ended, so "
+            "that it may be started again. A host with both needs two confirmations; the answer to "
+            "the first one says so. Takes the role admin.",
             action);
   addForget(*host, action);
 }

@@ -184,6 +184,39 @@ TEST_F(CtlFailures, AStreamThatBreaksIsNoWholeHistory) {
   const Finished finished = ctl({"history", "--limit", "0", "--output", "ndjson"});
   expectOneLine(finished, 5, "ended in the middle of an answer; try again");
   EXPECT_NE(finished.out, "");
+  server_.onEngine([](FakeService& service) { service.fail_history_after = 2; });
+  const Finished list = ctl({"history", "--limit", "0", "--output", "json"});
+  expectOneLine(list, 5, "ended in the middle of an answer; try again");
+  EXPECT_EQ(list.out.find("[{"), 0u) << "what came before stays";
+  EXPECT_EQ(list.out.find(']'), std::string::npos) << "and cannot be taken for the whole";
+}
+
+TEST_F(CtlFailures, AnErrorAtTheBeginningPrintsNoList) {
+  const Words range = {"--since", "1h", "--until", "2h"};
+  for (const std::string format : {"json", "ndjson", "csv", "table"}) {
+    Words words = {"history", "--output", format};
+    words.insert(words.end(), range.begin(), range.end());
+    const Finished finished = ctl(words);
+    expectOneLine(finished, 1, "later than 'until'");
+    EXPECT_EQ(finished.out, "") << format;
+  }
+  EXPECT_EQ(ctl({"history", "--output", "json"}).out, "[]\n");
+}
+
+TEST_F(CtlFailures, AConfirmationThatIsNotEnoughSaysSo) {
+  server_.onEngine([](FakeService& service) {
+    service.hosts.at("host1").moved_domains = {"web1", "web2"};
+  });
+  const Finished finished = ctl({"host", "confirm", "host1"});
+  expectOneLine(finished, 0, "but not that 2 VMs that somebody moved away");
+  EXPECT_THAT(finished.out, HasSubstr("host1"));
+}
+
+TEST_F(CtlFailures, ANameThatNoVmHasIsTold) {
+  server_.onEngine([](FakeService& service) { service.vms.at("web1").after_undefined = {"dbb"}; });
+  const Finished finished = ctl({"vm", "set", "web1", "--after", "dbb"});
+  expectOneLine(finished, 0, "no VM is called 'dbb' yet");
+  EXPECT_EQ(ctl({"vm", "set", "web1", "--priority", "3"}).err, "") << "nothing was named";
 }
 
 TEST_F(CtlFailures, OutputThatCannotBeWritten) {

@@ -9,6 +9,7 @@
 #include "runner/moved_domains.h"
 #include "runner/reconciler.h"
 #include "runner/session_book.h"
+#include "runner/views.h"
 #include "schema/frames.h"
 
 /// What agents speak of and this engine's database does not know (S8, S9, S11).
@@ -170,6 +171,19 @@ TEST_F(Strangers, ThatWereMovedAwayAreHeldUntilAPersonConfirmsTheHost) {
   EXPECT_EQ(heldBy(1), "h1");
   confirm();
   EXPECT_EQ(heldBy(1), "");
+}
+
+/// Who confirms a host after a restore has looked at what runs there, and not at what has left.
+TEST_F(Strangers, ThatWereMovedAwayNeedAConfirmationOfTheirOwn) {
+  ASSERT_TRUE(ended(1, "migrated"));
+  state().hosts["h1"].record.confirmed = false;
+  const auto moved = [this] { return viewOf(state(), state().hosts["h1"], now_).moved_domains; };
+  confirm();
+  EXPECT_EQ(heldBy(1), "h1");
+  EXPECT_EQ(moved(), std::vector<std::string>{ref(1).vm.str()}) << "the answer says what is left";
+  confirm();
+  EXPECT_EQ(heldBy(1), "");
+  EXPECT_EQ(moved(), std::vector<std::string>{});
 }
 
 TEST_F(Strangers, ThatMoveOnAreHeldByTheHostThatTheyLeft) {
