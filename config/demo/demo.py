@@ -138,7 +138,7 @@ class Demo:
     def _show_history(self, rows):
         for host in self.cluster.hosts:
             count = sum(1 for row in rows if row["host"] == host.name)
-            self.say(f"history of {host.name}: {count} attempts, newest first")
+            self.say(f"history of {host.name}: {guests.counted(count, 'attempt')}, newest first")
             self.out.flush()
             self.cluster.ctl().show("history", "--host", host.name, "--limit",
                                     str(HISTORY_ROWS_SHOWN), to=self.out)
@@ -156,7 +156,7 @@ class Demo:
             f"{guests.counted(size, 'VM')} to {host}" for (host, _), size in sorted(sizes.items())))
         elapsed = figures["elapsed_ms"] / 1000
         rate = f", {figures['running'] / elapsed:.1f} VMs/s" if elapsed else ""
-        self.say(f"{figures['running']} of {figures['vms']} VMs run; the first after "
+        self.say(f"{figures['running']} of {guests.counted(figures['vms'], 'VM')} up; the first after "
                  f"{figures['first_running_ms']} ms, the last after "
                  f"{figures['elapsed_ms']} ms{rate}")
 
