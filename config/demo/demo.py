@@ -156,8 +156,8 @@ class Demo:
             f"{guests.counted(size, 'VM')} to {host}" for (host, _), size in sorted(sizes.items())))
         elapsed = figures["elapsed_ms"] / 1000
         rate = f", {figures['running'] / elapsed:.1f} VMs/s" if elapsed else ""
-        self.say(f"{figures['running']} of {guests.counted(figures['vms'], 'VM')} up; the first after "
-                 f"{figures['first_running_ms']} ms, the last after "
+        self.say(f"{figures['running']} of {guests.counted(figures['vms'], 'VM')} up; the first "
+                 f"after {figures['first_running_ms']} ms, the last after "
                  f"{figures['elapsed_ms']} ms{rate}")
 
     def _show_failures(self, rows):
