@@ -23,7 +23,8 @@ struct sqlite3;
 namespace vms {
 
 /// The name of a VFS around the one that is SQLite's default now, for a connection that writes.
-/// It differs from the default only in how it writes to write-ahead logs. From any thread.
+/// It differs from the default only in how it writes to write-ahead logs, and in that a quota that
+/// is used up there is a full disk (SQLITE_FULL). From any thread.
 std::string gatheredLogVfs();
 
 /// Gathers what `connection`, opened with gatheredLogVfs(), writes to its log. It lives for just
