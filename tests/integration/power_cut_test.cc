@@ -178,8 +178,8 @@ class JournalPowerCut : public PowerCutTest {
       changes.emplace_back(PutClaim{std::move(record)});
       changes.emplace_back(PutFloor{{{uuidOf(1, row)}, {number}}});
     }
-    changes.emplace_back(
-        PutMarks{{std::string(16, 's'), number, number, "boot-1", "test:///x", "id"}});
+    changes.emplace_back(PutMarks{
+        {std::string(16, 's'), number, {uuidOf(5, number)}, number, "boot-1", "test:///x", "id"}});
     return changes;
   }
 
