@@ -163,6 +163,9 @@ void Checkers::agentFrame(const WatchedHost& host, const proto::Frame& frame) {
         fail("half_built_visible",
              from + " lists " + describe(*ref) + ", which its journal has not published");
       }
+      // Once it was complete, what is starting now is a late create of it, of which the host will
+      // hear next.
+      if (launched_.count(ref->attempt) > 0) continue;
       const auto real = host.host->domains().find(ref->vm);
       if (real != host.host->domains().end() && real->second.info.claim &&
           real->second.info.claim->ref == *ref &&
