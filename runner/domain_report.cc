@@ -41,6 +41,21 @@ batcher::ListedDomain listedFrom(const std::string& key, const proto::Domain& do
   return entry;
 }
 
+/// What counts as ended because a person said that the host is off, and lives, refutes that (S7).
+void noteRefuted(EngineState& state, const Host& host) {
+  for (const auto& [key, domain] : host.listed) {
+    const auto ref = refFromProto(domain.ref());
+    if (!ref || state.findAttempt(ref->attempt) == nullptr) continue;
+    AttemptRecord& record = state.attempt(ref->attempt).record;
+    const bool fenced = isFinal(record.state) && record.stop_reason == AttemptRecord::kFenced;
+    if (!fenced || record.ref != *ref || record.host != host.record.id) continue;
+    record.stop_reason = AttemptRecord::kProofRefuted;
+    state.touchAttempt(ref->attempt);
+    log::error("host {}: VM {} runs there, though somebody confirmed that the host is off",
+               host.record.id, record.vm_name);
+  }
+}
+
 void recount(EngineState& state, Host& host) {
   std::vector<batcher::ListedDomain> listed;
   listed.reserve(host.listed.size());
@@ -267,6 +282,7 @@ Result<void> onDomainList(EngineState& state, Host& host, const proto::DomainLis
     }
     return {};
   }
+  noteRefuted(state, host);
   markForeign(state, host);
   findMoved(state, host, now);
   recount(state, host);

@@ -43,7 +43,7 @@ void endThere(EngineState& state, const HostId& id, Attempt& attempt, const std:
               const Now& now) {
   AttemptRecord& record = attempt.record;
   record.proof = Proof::Confirmed;
-  record.stop_reason = "fenced";
+  record.stop_reason = AttemptRecord::kFenced;
   const bool ran = record.running_at.has_value();
   const bool wished = record.stop_wished != AttemptRecord::StopWish::None;
   const EndCause cause{!ran     ? ErrorClass::HostNotReady

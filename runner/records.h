@@ -157,6 +157,10 @@ struct AttemptRecord {
   /// reports it, or a person confirms that it has ended.
   bool movedAway() const { return stop_reason == kMovedAway; }
   static constexpr std::string_view kMovedAway = "migrated";
+  /// `stop_reason` of what a person's word that the host is off has ended, and of what lived
+  /// though.
+  static constexpr std::string_view kFenced = "fenced";
+  static constexpr std::string_view kProofRefuted = "proof_refuted";
 
   bool operator==(const AttemptRecord&) const = default;
 };

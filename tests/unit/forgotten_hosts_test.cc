@@ -167,6 +167,8 @@ TEST_F(ForgottenHosts, TellOfWhatStillRunsWhenTheyComeBack) {
   refToProto(attempt().ref, list.mutable_domain_list()->add_domains()->mutable_ref());
   ASSERT_TRUE(say(*session, list));
   ASSERT_NE(state().foreignHostOf(vm), nullptr);
+  EXPECT_EQ(attempt().stop_reason, "proof_refuted") << "so the history shows who was wrong";
+  EXPECT_EQ(attempt().proof, Proof::Confirmed);
   EXPECT_EQ(view().foreign_domains, std::vector<std::string>{"web1"});
 
   proto::Frame ended;
