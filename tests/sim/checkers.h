@@ -141,6 +141,9 @@ class Checkers {
 
   const runner::AttemptRecord* attempt(AttemptId id) const;
   const WatchedHost* findHost(const HostId& id) const;
+  /// An operator moved it away while its agent was down, and the host kept no record of that: to
+  /// everybody it has ended, nobody knows how (S20).
+  bool leftUnseen(const Claim& claim) const;
   std::string describe(const AttemptRef& ref) const;
 
   World& world_;
