@@ -12,18 +12,18 @@ trap 'rm -rf "$here"' EXIT
 cat > "$here/hunt" <<'END'
 #!/bin/sh
 name=$1 search=$2 rule=$3
-case $search in
-  --scenario\ *) search="--scenario $SCENARIOS/${search#--scenario }" ;;
-  *) search="$search --first --no-shrink" ;;
-esac
 # shellcheck disable=SC2086
-if "$VMS_BIN_DIR/vms-sim" --mutation "$name" $search > "$name.log" 2> /dev/null
+case $search in
+  --scenario\ *) set -- --scenario "$SCENARIOS/${search#--scenario }" ;;
+  *) set -- $search --first --no-shrink ;;
+esac
+if "$VMS_BIN_DIR/vms-sim" --mutation "$name" "$@" > "$name.log" 2> /dev/null
 then
   echo "$name was NOT CAUGHT by $search"
   exit 1
 fi
 found=$(sed -n -e 's/^seed \([0-9]*\): \([a-z_]*\).*/\2, seed \1/p' \
-  -e "s|.*VIOLATION \([a-z_]*\):.*|\1, scenario ${search##*/}|p" "$name.log" | head -n 1)
+  -e "s|.*VIOLATION \([a-z_]*\):.*|\1, scenario ${search#--scenario }|p" "$name.log" | head -n 1)
 [ -n "$found" ] || { echo "$name: vms-sim failed otherwise:"; cat "$name.log"; exit 1; }
 printf '%-26s %-16s caught by %s\n' "$name" "$rule" "$found"
 END
