@@ -75,9 +75,8 @@ JournalWriter::JournalWriter(SQLite::Database& connection)
              "epoch = excluded.epoch WHERE excluded.epoch > epoch_floors.epoch"),
       drop_floor_(connection, "DELETE FROM epoch_floors WHERE vm = ?"),
       marks_(connection,
-             "UPDATE marks SET store_id = CAST(? AS BLOB), term = ?, "
-             "start = ?, commit_number = ?, boot_id = ?, hypervisor_uri = ?, hypervisor_host_uuid "
-             "= ? WHERE id = 1") {}
+             "UPDATE marks SET store_id = CAST(? AS BLOB), term = ?, start = ?, commit_number = ?, "
+             "boot_id = ?, hypervisor_uri = ?, hypervisor_host_uuid = ? WHERE id = 1") {}
 
 void JournalWriter::put(const JournalChange& change) {
   std::visit([this](const auto& one) { put(one); }, change);
